@@ -1,0 +1,5 @@
+//! Values and decisions without I/O: what a container is called, what it is asked to be, and what may be done to it when.
+
+pub mod id;
+pub mod spec;
+pub mod status;

@@ -1,0 +1,1 @@
+//! What a container is asked to be.

@@ -1,0 +1,84 @@
+//! The Docker Engine over its API, by bollard: what berth watches containers with and talks to them through.
+//! It changes none, and knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
+
+pub mod exec;
+pub mod logs;
+pub mod processes;
+pub mod watch;
+
+use bollard::{Docker, errors::Error as Failure};
+
+use crate::error::{Error, Result};
+
+/// A connection to one engine; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+}
+
+/// What the engine says of an image, as far as berth asks.
+pub struct Image {
+    /// `USER` of the image, empty for root.
+    pub user: String,
+}
+
+impl Engine {
+    /// Prepares the connection to `host` (a `DOCKER_HOST`: `unix://` or `tcp://`); nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] where `host` is not such an address, or names a socket that does not exist.
+    pub fn connect(host: &str) -> Result<Self> {
+        Ok(Self { docker: Docker::connect_with_host(host).map_err(unavailable)? })
+    }
+
+    /// Agrees with the engine on an API version (1.41, of Engine 20.10, is the oldest that berth works with).
+    /// To be called before anything else, and again when the engine came back, as it may have been upgraded.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`].
+    pub async fn negotiate(&self) -> Result<()> {
+        self.docker.clone().negotiate_version().await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// The engine's version, which also shows that it answers.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`].
+    pub async fn version(&self) -> Result<String> {
+        Ok(self.docker.version().await.map_err(failed)?.version.unwrap_or_default())
+    }
+
+    /// How many processors the engine can give.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`].
+    pub async fn processors(&self) -> Result<f64> {
+        let count = self.docker.info().await.map_err(failed)?.ncpu.unwrap_or(i64::MAX);
+        Ok(i32::try_from(count).unwrap_or(i32::MAX).into())
+    }
+
+    /// The image that the engine holds under this reference, if it does.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        match self.docker.inspect_image(reference).await {
+            Ok(image) => Ok(Some(Image { user: image.config.and_then(|config| config.user).unwrap_or_default() })),
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(failure) => Err(failed(failure)),
+        }
+    }
+}
+
+/// A failure of the engine's API in berth's words: an answer is a refusal, anything else is silence.
+fn failed(failure: Failure) -> Error {
+    match failure {
+        Failure::DockerResponseServerError { message, .. } => Error::EngineRefused(message),
+        failure => unavailable(failure),
+    }
+}
+
+fn unavailable(failure: Failure) -> Error {
+    Error::EngineUnavailable(failure.to_string())
+}

@@ -1,0 +1,93 @@
+//! The domain's error: what went wrong, as facts. It knows no HTTP status; `http::error` gives each fact its answer.
+
+use std::{io, time::Duration};
+
+use serde_json::Value;
+
+use crate::domain::{id::Cuid, status::Status};
+
+/// Result of everything below `http`.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure, told with the facts that its reader needs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller sent something that can't be taken.
+    #[error("{}", .0.message)]
+    Invalid(Box<Invalid>),
+    #[error("container {0} does not exist")]
+    ContainerNotFound(Cuid),
+    #[error("{0:?} does not exist in the container's mount")]
+    FileNotFound(String),
+    #[error("image {image:?} can't be had: {reason}")]
+    ImageNotFound { image: String, reason: String },
+    #[error("the name {name:?} is taken by {holder}")]
+    NameTaken { name: String, holder: Cuid },
+    #[error("port {port}/{protocol} on the host is in use{}", holder.map(|cuid| format!(" by {cuid}")).unwrap_or_default())]
+    PortConflict { port: u16, protocol: &'static str, holder: Option<Cuid> },
+    /// The container's status does not allow the action.
+    #[error("a container that is {status} can't {action}")]
+    InvalidState { action: &'static str, status: Status, allowed: &'static [Status] },
+    /// A running container is only deleted by force.
+    #[error("the container is {status}: stop it first, or delete it with force=true")]
+    StillRunning { status: Status },
+    #[error("{what} is over the limit of {limit} bytes")]
+    TooLarge { what: TooLarge, limit: u64 },
+    #[error("docker compose {command} failed: {}", stderr.trim().lines().last().unwrap_or("it said nothing"))]
+    ComposeFailed { command: String, exit_code: Option<i32>, stderr: String },
+    #[error("docker compose {command} took longer than {} s", limit.as_secs())]
+    ComposeTimeout { command: String, limit: Duration },
+    #[error("the Docker Engine does not answer: {0}")]
+    EngineUnavailable(String),
+    /// The engine answered, and refused.
+    #[error("the Docker Engine refused: {0}")]
+    EngineRefused(String),
+    /// `doing` completes "could not …" and names no path outside the data folder.
+    #[error("could not {doing}: {source}")]
+    Io { doing: String, source: io::Error },
+}
+
+/// What of the caller's input is wrong, and where.
+#[derive(Debug)]
+pub struct Invalid {
+    /// The contract's name for this kind of mistake, such as `INVALID_ENV`.
+    pub code: &'static str,
+    /// The field, with its path: `ports[0].host`.
+    pub field: String,
+    pub message: String,
+    /// What was sent there, if it may be repeated: never an env value.
+    pub provided: Value,
+}
+
+/// Which limit was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLarge {
+    /// The request's body, where it is JSON.
+    Body,
+    /// An uploaded archive as sent.
+    Zip,
+    /// An uploaded archive, unpacked.
+    Extracted,
+}
+
+impl std::fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Body => "the body",
+            Self::Zip => "the archive",
+            Self::Extracted => "what the archive unpacks to",
+        })
+    }
+}
+
+impl Error {
+    /// Bad input in `field`.
+    pub fn invalid(code: &'static str, field: impl Into<String>, message: impl Into<String>, provided: impl Into<Value>) -> Self {
+        Self::Invalid(Box::new(Invalid { code, field: field.into(), message: message.into(), provided: provided.into() }))
+    }
+
+    /// Puts what was being done in front of an I/O failure: `.map_err(Error::io("write container.json"))`.
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing: doing.into(), source }
+    }
+}

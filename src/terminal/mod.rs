@@ -1,0 +1,1 @@
+//! Terminal sessions: programs in containers, looked at through frames. It knows no WebSocket.
