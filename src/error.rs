@@ -31,7 +31,7 @@ pub enum Error {
     /// A running container is only deleted by force.
     #[error("the container is {status}: stop it first, or delete it with force=true")]
     StillRunning { status: Status },
-    #[error("{what} is over the limit of {limit} bytes")]
+    #[error("{what} over the limit of {limit}{}", if *what == TooLarge::ExtractedFiles { "" } else { " bytes" })]
     TooLarge { what: TooLarge, limit: u64 },
     #[error("docker compose {command} failed: {}", stderr.trim().lines().last().unwrap_or("it said nothing"))]
     ComposeFailed { command: String, exit_code: Option<i32>, stderr: String },
@@ -68,14 +68,17 @@ pub enum TooLarge {
     Zip,
     /// An uploaded archive, unpacked.
     Extracted,
+    /// The number of files and folders in an uploaded archive.
+    ExtractedFiles,
 }
 
 impl std::fmt::Display for TooLarge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Body => "the body",
-            Self::Zip => "the archive",
-            Self::Extracted => "what the archive unpacks to",
+            Self::Body => "the body is",
+            Self::Zip => "the archive is",
+            Self::Extracted => "what the archive unpacks to is",
+            Self::ExtractedFiles => "the number of files and folders in the archive is",
         })
     }
 }

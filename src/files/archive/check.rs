@@ -1,0 +1,155 @@
+//! [`Archive`], an archive in a file, and the check of all its entries before any is unpacked. It writes nothing.
+
+use std::{
+    collections::{HashMap, hash_map},
+    fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+};
+
+use zip::{read::Config, read::ZipFileEntry, unstable::read::ZipIterable};
+
+use super::{
+    Limits,
+    entry::{Entry, Kind, refused, unreadable},
+};
+use crate::error::{Error, Result, TooLarge};
+
+/// An archive in a file that nobody else can change.
+///
+/// Its directory is read anew for each pass and not kept, so memory does not grow with it.
+pub(super) struct Archive {
+    index: ZipIterable<BufReader<Cursor>>,
+    /// Reads contents, while the index is read by another.
+    pub(super) contents: Cursor,
+}
+
+impl Archive {
+    /// Finds the archive's directory.
+    pub(super) fn open(file: File) -> Result<Self> {
+        let contents = Cursor { file: Arc::new(file), position: 0 };
+        let index = ZipIterable::try_new(BufReader::new(contents.clone()), Config::default());
+        let index = index.map_err(|error| unreadable(None, error))?.enforce_header_consistency(true);
+        Ok(Self { index, contents })
+    }
+
+    /// Goes through the entries, each with its headers as the zip library has them.
+    pub(super) fn each(
+        &mut self,
+        at: &Path,
+        mut visit: impl FnMut(Entry, ZipFileEntry<'static>, &mut Cursor) -> Result<()>,
+    ) -> Result<()> {
+        for raw in self.index.files().map_err(|error| unreadable(None, error))? {
+            let raw = raw.map_err(|error| unreadable(None, error))?;
+            visit(Entry::read(&raw, at)?, raw, &mut self.contents)?;
+        }
+        Ok(())
+    }
+
+    /// Checks all that can be known without unpacking, for an archive that goes below `at` in the mount: every entry by
+    /// itself, that no two claim the same place or the same bytes, and that what they declare is within the limits.
+    pub(super) fn check(&mut self, at: &Path, limits: &Limits) -> Result<()> {
+        let (mut places, mut ranges, mut bytes) = (Places::default(), Vec::new(), 0_u64);
+        self.each(at, |entry, raw, _| {
+            places.take(&entry)?;
+            if places.taken.len() as u64 > limits.extracted_files {
+                return Err(Error::TooLarge { what: TooLarge::ExtractedFiles, limit: limits.extracted_files });
+            }
+            bytes = bytes.saturating_add(entry.size);
+            if bytes > limits.extracted_bytes {
+                return Err(Error::TooLarge { what: TooLarge::Extracted, limit: limits.extracted_bytes });
+            }
+            let least = (LOCAL_HEADER + raw.name_raw().len() as u64).saturating_add(raw.compressed_size());
+            ranges.push((raw.header_start(), raw.header_start().saturating_add(least)));
+            Ok(())
+        })?;
+        ranges.sort_unstable();
+        match ranges.windows(2).find(|pair| pair[0].1 > pair[1].0) {
+            Some(pair) => self.each(at, |entry, raw, _| {
+                let second = raw.header_start() == pair[1].0;
+                if second { Err(refused(&entry.name, "it overlaps another entry")) } else { Ok(()) }
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The size of a local header without the name and what follows it.
+const LOCAL_HEADER: u64 = 30;
+
+/// Reads a file from a position of its own.
+#[derive(Clone)]
+pub(super) struct Cursor {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Cursor {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(offset) => self.file.metadata()?.len().checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+/// Which places the entries take, and the folders they lie in.
+///
+/// A place is known by the 64-bit keyed hash of its path, as the paths themselves can be long: among the largest number of
+/// files that anyone allows, that two meet by chance is far less likely than that the disk errs.
+#[derive(Default)]
+struct Places {
+    key: RandomState,
+    taken: HashMap<u64, Place>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A folder that is only part of other names.
+    Implied,
+    Folder,
+    Other,
+}
+
+impl Places {
+    fn take(&mut self, entry: &Entry) -> Result<()> {
+        let mut path = self.key.build_hasher();
+        let mut components = entry.path.components().peekable();
+        while let Some(component) = components.next() {
+            path.write(component.as_os_str().as_encoded_bytes());
+            path.write_u8(b'/');
+            let place = match entry.kind {
+                _ if components.peek().is_some() => Place::Implied,
+                Kind::Folder => Place::Folder,
+                _ => Place::Other,
+            };
+            match self.taken.entry(path.finish()) {
+                hash_map::Entry::Vacant(free) => drop(free.insert(place)),
+                hash_map::Entry::Occupied(mut taken) => match (*taken.get(), place) {
+                    (Place::Implied | Place::Folder, Place::Implied) => {}
+                    (Place::Implied, Place::Folder) => drop(taken.insert(Place::Folder)),
+                    (Place::Other, Place::Implied) => {
+                        return Err(refused(&entry.name, "it lies in what is another entry's file"));
+                    }
+                    (was, is) if was == is => return Err(refused(&entry.name, "it is in the archive twice")),
+                    _ => return Err(refused(&entry.name, "it is a folder and something else at once")),
+                },
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! Unpacking: the contents of an archive into `incoming/`, and the steps of a deploy in their order.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
+
+use cap_std::{ambient_authority, fs::Dir};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use zip::{
+    ZipReadOptions,
+    read::{ZipFile, ZipFileEntry},
+};
+
+use super::{
+    Limits,
+    check::{Archive, Cursor},
+    entry::{Entry, Kind, link_stays_inside, modified, refused, unreadable},
+    move_in,
+};
+use crate::{
+    error::{Error, Result, TooLarge},
+    files::{
+        path::{MAX_PATH, RelPath, at},
+        root::{Mount, Owner, set_owner},
+    },
+};
+
+/// How much is unpacked between two writes.
+const BUFFER: usize = 128 * 1024;
+
+/// What came of an archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deployed {
+    /// Files and links.
+    pub files: u64,
+    /// Their contents.
+    pub bytes: u64,
+}
+
+/// Unpacks an archive below `to` in the mount of a container's folder. Files that it does not name stay.
+///
+/// It blocks, and only one may run at a time for one folder.
+///
+/// # Errors
+/// `INVALID_ZIP`, naming the entry; [`Error::TooLarge`]; `INVALID_PATH` where `to` is no folder; [`Error::Io`], also where
+/// the server may not give files to `owner`. All of them leave the mount as it was, but for one: where a process in the
+/// container got in the way of the moving in, only what it hindered is not there.
+pub fn unpack(folder: &Path, archive: File, to: &RelPath, owner: Owner, limits: Limits) -> Result<Deployed> {
+    move_in::recover(folder)?;
+    let mount = Mount::open(folder)?;
+    let staged = stage(folder, archive, to, owner, &limits).and_then(|deployed| {
+        move_in::fits(folder, &mount, to)?;
+        move_in::commit(folder)?;
+        Ok(deployed)
+    });
+    match staged {
+        Ok(deployed) => move_in::finish(folder).map(|()| deployed),
+        Err(error) => move_in::discard(folder).and(Err(error)),
+    }
+}
+
+/// Checks an archive and unpacks it into `incoming/`, synced.
+pub(super) fn stage(folder: &Path, archive: File, to: &RelPath, owner: Owner, limits: &Limits) -> Result<Deployed> {
+    let prefix = Path::new(to.as_str());
+    let mut archive = Archive::open(archive)?;
+    archive.check(prefix, limits)?;
+    let root = folder.join(move_in::INCOMING);
+    let opened = fs::create_dir(&root).and_then(|()| Dir::open_ambient_dir(&root, ambient_authority()));
+    let root = opened.map_err(Error::io("make room to unpack"))?;
+    let limit = limits.extracted_bytes;
+    let mut stage = Stage { parent: None, root, owner, limit, buffer: vec![0; BUFFER], deployed: Deployed::default() };
+    stage.enter(prefix).map_err(writing(to.as_str()))?;
+    archive.each(prefix, |entry, raw, contents| stage.put(prefix, &entry, raw, contents))?;
+    // One sync of the file system is much faster than one for each file.
+    move_in::sync(folder)?;
+    Ok(stage.deployed)
+}
+
+/// The tree that is being unpacked. Only the server reaches it, and its folders are opened below its handle all the same.
+struct Stage {
+    root: Dir,
+    /// The folder of the last entry, which is likely the next one's too.
+    parent: Option<(PathBuf, Dir)>,
+    owner: Owner,
+    /// How many bytes may be written in all.
+    limit: u64,
+    buffer: Vec<u8>,
+    deployed: Deployed,
+}
+
+impl Stage {
+    fn put(&mut self, prefix: &Path, entry: &Entry, raw: ZipFileEntry<'_>, contents: &mut Cursor) -> Result<()> {
+        let path = prefix.join(&entry.path);
+        if entry.kind == Kind::Folder {
+            return self.enter(&path).map_err(writing(&entry.name));
+        }
+        let parent = path.parent().unwrap_or(Path::new(""));
+        self.enter(parent).map_err(writing(&entry.name))?;
+        let mut content =
+            raw.with_reader(contents, ZipReadOptions::new()).map_err(|error| unreadable(Some(&entry.name), error))?;
+        self.deployed.files += 1;
+        match entry.kind {
+            Kind::File { executable } => self.file(&path, entry, executable, &mut content),
+            _ => self.link(&path, entry, &mut content),
+        }
+    }
+
+    /// Makes the folder at `path`, and those it lies in, where they are missing, and opens it.
+    fn enter(&mut self, path: &Path) -> io::Result<()> {
+        if self.parent.as_ref().is_some_and(|(entered, _)| entered == path) {
+            return Ok(());
+        }
+        let dir = match self.root.open_dir(at(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make(path)?;
+                self.root.open_dir(path)?
+            }
+            opened => opened?,
+        };
+        self.parent = Some((path.to_owned(), dir));
+        Ok(())
+    }
+
+    fn make(&self, path: &Path) -> io::Result<()> {
+        let mut made = PathBuf::new();
+        for component in path.components() {
+            made.push(component);
+            match self.root.create_dir(&made) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                result => result?,
+            }
+            set_owner(&self.root, &made, self.owner)?;
+            rustix::fs::chmodat(&self.root, &made, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, entry: &Entry, executable: bool, content: &mut ZipFile<'_, Cursor>) -> Result<()> {
+        let (name, dir) = self.place(path);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
+        let mut file = File::from(opened.map_err(|error| not_made(entry, error.into()))?);
+        self.copy(entry, content, &mut file)?;
+        let mode = if executable { 0o755 } else { 0o644 };
+        let dressed = rustix::fs::fchown(&file, Some(Uid::from_raw(self.owner.uid)), Some(Gid::from_raw(self.owner.gid)))
+            .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)))
+            .and_then(|()| modified(content).map_or(Ok(()), |seconds| rustix::fs::futimens(&file, &modified_at(seconds))));
+        dressed.map_err(|error| writing(&entry.name)(error.into()))
+    }
+
+    /// Copies what is really there, whatever the headers say.
+    fn copy(&mut self, entry: &Entry, content: &mut impl Read, file: &mut impl Write) -> Result<()> {
+        let mut size = 0_u64;
+        loop {
+            let read = match content.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(unreadable(Some(&entry.name), error.into())),
+            };
+            size += read as u64;
+            self.deployed.bytes += read as u64;
+            if self.deployed.bytes > self.limit {
+                return Err(Error::TooLarge { what: TooLarge::Extracted, limit: self.limit });
+            }
+            file.write_all(&self.buffer[..read]).map_err(writing(&entry.name))?;
+        }
+        if size == entry.size {
+            return Ok(());
+        }
+        Err(refused(&entry.name, &format!("it unpacks to {size} bytes and says that it has {}", entry.size)))
+    }
+
+    fn link(&mut self, path: &Path, entry: &Entry, content: &mut impl Read) -> Result<()> {
+        if entry.size >= MAX_PATH as u64 {
+            return Err(refused(&entry.name, "it is a link to a path of more than 4095 bytes"));
+        }
+        let mut target = Vec::new();
+        self.copy(entry, content, &mut target)?;
+        let target = PathBuf::from(OsString::from_vec(target));
+        if !link_stays_inside(path, &target) || target.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(refused(&entry.name, "it is a link that leads out of the mount"));
+        }
+        let (name, dir) = self.place(path);
+        rustix::fs::symlinkat(&target, dir, name).map_err(|error| not_made(entry, error.into()))?;
+        set_owner(dir, name, self.owner).map_err(writing(&entry.name))
+    }
+
+    /// The last component of `path`, whose folder was just entered, and that folder.
+    fn place<'a>(&'a self, path: &'a Path) -> (&'a Path, &'a Dir) {
+        let dir = self.parent.as_ref().map_or(&self.root, |(_, dir)| dir);
+        (path.file_name().map_or(path, Path::new), dir)
+    }
+}
+
+/// Where even our own check of duplicates misses one: names that are the same to this file system only.
+fn not_made(entry: &Entry, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => refused(&entry.name, "it is in the archive twice"),
+        _ => writing(&entry.name)(error),
+    }
+}
+
+fn writing(name: &str) -> impl FnOnce(io::Error) -> Error {
+    Error::io(format!("unpack {name:?}"))
+}
+
+fn modified_at(seconds: i64) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
