@@ -155,3 +155,72 @@ pub(super) fn not_reached(path: &RelPath, error: io::Error) -> Error {
         _ => Error::io("open the file")(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        os::unix::{
+            fs::{MetadataExt, symlink},
+            net::UnixListener,
+        },
+    };
+
+    use super::*;
+
+    fn mount() -> (tempfile::TempDir, Mount) {
+        let folder = tempfile::tempdir().unwrap();
+        let us = Owner { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() };
+        let mount = Mount::create(folder.path(), us).unwrap();
+        (folder, mount)
+    }
+
+    #[test]
+    fn a_mount_is_made_for_its_user_and_can_be_made_twice() {
+        let (folder, _) = mount();
+        let meta = fs::metadata(folder.path().join("app")).unwrap();
+        assert_eq!((meta.mode() & 0o7777, meta.uid()), (0o755, rustix::process::getuid().as_raw()));
+        let root = rustix::process::geteuid().is_root();
+        let made = Mount::create(folder.path(), Owner { uid: 1234, gid: 1234 });
+        assert_eq!(made.is_ok(), root, "only root gives files away");
+    }
+
+    #[test]
+    fn a_file_is_opened_also_through_links_that_stay_in_the_mount() {
+        let (folder, mount) = mount();
+        let app = folder.path().join("app");
+        fs::create_dir_all(app.join("a/b")).unwrap();
+        fs::write(app.join("a/b/back\\slash"), "content").unwrap();
+        symlink("b", app.join("a/link")).unwrap();
+        symlink("../a/link/back\\slash", app.join("a/file")).unwrap();
+        for path in ["/app/a/b/back\\slash", "a/link/back\\slash", "a/file"] {
+            let mut content = String::new();
+            mount.open_file(&RelPath::parse("path", path).unwrap()).unwrap().read_to_string(&mut content).unwrap();
+            assert_eq!(content, "content", "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_the_mount_is_refused_without_being_opened() {
+        let (folder, mount) = mount();
+        let app = folder.path().join("app");
+        fs::write(folder.path().join("container.json"), "secret").unwrap();
+        fs::write(app.join("file"), "").unwrap();
+        symlink("../container.json", app.join("out")).unwrap();
+        symlink("/etc", app.join("etc")).unwrap();
+        symlink("loop", app.join("loop")).unwrap();
+        symlink("nowhere", app.join("dangling")).unwrap();
+        let _socket = UnixListener::bind(app.join("socket")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, app.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for path in ["", "out", "etc", "etc/passwd", "etc/missing", "loop", "socket", "fifo"] {
+            match mount.open_file(&RelPath::parse("path", path).unwrap()) {
+                Err(Error::Invalid(invalid)) => assert_eq!(invalid.code, "INVALID_PATH", "{path}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+        for path in ["missing", "file/below", "dangling"] {
+            let opened = mount.open_file(&RelPath::parse("path", path).unwrap());
+            assert!(matches!(&opened, Err(Error::FileNotFound(name)) if name == path), "{path}: {opened:?}");
+        }
+    }
+}

@@ -10,7 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use zip::{read::Config, read::ZipFileEntry, unstable::read::ZipIterable};
+use zip::{
+    read::{Config, ZipFileEntry},
+    result::ZipResult,
+    unstable::read::ZipIterable,
+};
 
 use super::{
     Limits,
@@ -31,8 +35,7 @@ impl Archive {
     /// Finds the archive's directory.
     pub(super) fn open(file: File) -> Result<Self> {
         let contents = Cursor { file: Arc::new(file), position: 0 };
-        let index = ZipIterable::try_new(BufReader::new(contents.clone()), Config::default());
-        let index = index.map_err(|error| unreadable(None, error))?.enforce_header_consistency(true);
+        let index = index(&contents).map_err(|error| unreadable(None, error))?.enforce_header_consistency(true);
         Ok(Self { index, contents })
     }
 
@@ -42,8 +45,8 @@ impl Archive {
         at: &Path,
         mut visit: impl FnMut(Entry, ZipFileEntry<'static>, &mut Cursor) -> Result<()>,
     ) -> Result<()> {
-        for raw in self.index.files().map_err(|error| unreadable(None, error))? {
-            let raw = raw.map_err(|error| unreadable(None, error))?;
+        for (number, raw) in self.index.files().map_err(|error| unreadable(None, error))?.enumerate() {
+            let raw = raw.map_err(|error| unreadable(name_of(&self.contents, number).as_deref(), error))?;
             visit(Entry::read(&raw, at)?, raw, &mut self.contents)?;
         }
         Ok(())
@@ -75,6 +78,16 @@ impl Archive {
             None => Ok(()),
         }
     }
+}
+
+fn index(archive: &Cursor) -> ZipResult<ZipIterable<BufReader<Cursor>>> {
+    ZipIterable::try_new(BufReader::new(archive.clone()), Config::default())
+}
+
+/// The name of an entry whose headers contradict each other, as the directory has it.
+fn name_of(archive: &Cursor, number: usize) -> Option<String> {
+    let raw = index(archive).ok()?.files().ok()?.nth(number)?.ok()?;
+    Some(raw.name().ok()?.into_owned())
 }
 
 /// The size of a local header without the name and what follows it.

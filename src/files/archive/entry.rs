@@ -76,6 +76,7 @@ pub(super) fn unreadable(name: Option<&str>, error: ZipError) -> Error {
         ZipError::Io(error) if error.raw_os_error().is_some() => return Error::io("read the archive")(error),
         ZipError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
         ZipError::Io(error) => error.to_string(),
+        ZipError::InvalidArchive(why) => why.into_owned(),
         error => error.to_string(),
     };
     match name {
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn a_name_is_taken_as_it_is_or_refused() {
         for (name, path) in
-            [("a", "a"), ("a/b/", "a/b"), ("./a", "a"), ("./", ""), ("a:b", "a:b"), ("ab:c", "ab:c"), ("...", "...")]
+            [("a", "a"), ("a/b/", "a/b"), ("./a", "a"), ("./", ""), ("ab:c", "ab:c"), ("1:2", "1:2"), ("...", "...")]
         {
             assert_eq!(path_of(name, Path::new("in")).unwrap(), Path::new(path), "{name:?}");
         }

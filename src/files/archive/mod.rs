@@ -19,10 +19,10 @@
 
 mod check;
 mod entry;
-#[cfg(test)]
-mod fixture;
 mod move_in;
 mod pack;
+#[cfg(test)]
+mod tests;
 mod unpack;
 
 pub use move_in::recover;

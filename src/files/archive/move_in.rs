@@ -13,10 +13,10 @@ use std::{
 
 use cap_std::{
     ambient_authority,
-    fs::{Dir, DirEntry, MetadataExt},
+    fs::{Dir, MetadataExt},
 };
 use rustix::{
-    fs::{FileType, Mode, RenameFlags},
+    fs::{AtFlags, FileType, Mode, RenameFlags},
     io::Errno,
 };
 
@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
     files::{
         path::{RelPath, at},
-        root::{Found, Mount, Owner, invalid_path, noun, set_owner},
+        root::{Mount, Owner, invalid_path, noun, set_owner},
     },
 };
 
@@ -77,13 +77,11 @@ pub(super) fn fits(folder: &Path, mount: &Mount, to: &RelPath) -> Result<()> {
     while let Some(path) = pending.pop() {
         // Where it is not there any more, or leads out by now, moving in will notice.
         let Ok(there) = mount.dir.open_dir(at(&path)) else { continue };
-        for entry in entries(&staged, &path).map_err(Error::io("read what was unpacked"))? {
-            let path = path.join(entry.file_name());
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let there = match Found::entry(&there, entry.file_name()) {
-                Ok(found) => found.kind(),
-                Err(_) => continue,
-            };
+        let from = staged.open_dir(at(&path)).map_err(reading)?;
+        for entry in from.entries().map_err(reading)? {
+            let name = entry.map_err(reading)?.file_name();
+            let (Ok(there), path) = (kind(&there, &name), path.join(&name)) else { continue };
+            let is_folder = kind(&from, &name).map_err(reading)? == FileType::Directory;
             match (is_folder, there) {
                 (true, FileType::Directory) => pending.push(path),
                 (true, FileType::Symlink) if mount.dir.open_dir(&path).is_ok() => pending.push(path),
@@ -122,9 +120,10 @@ struct Moving {
 impl Moving {
     fn folder(&mut self, path: &Path) -> io::Result<()> {
         let (from, to) = (self.staged.open_dir(at(path))?, self.mount.open_dir(at(path))?);
-        for entry in entries(&self.staged, path)? {
-            let path = path.join(entry.file_name());
-            if let Err(error) = self.entry(&from, &to, &entry, &path) {
+        for entry in from.entries()? {
+            let name = entry?.file_name();
+            let path = path.join(&name);
+            if let Err(error) = self.entry(&from, &to, &name, &path) {
                 self.failed(&path, error);
             }
         }
@@ -133,16 +132,15 @@ impl Moving {
 
     /// A file takes the place of whatever has its name. A folder is moved whole where nothing has its name; it never takes
     /// the place of one, not even of an empty one, as the container may have something mounted on it.
-    fn entry(&mut self, from: &Dir, to: &Dir, entry: &DirEntry, path: &Path) -> io::Result<()> {
-        let name = entry.file_name();
-        if !entry.file_type()?.is_dir() {
-            return Ok(rustix::fs::renameat(from, &name, to, &name)?);
+    fn entry(&mut self, from: &Dir, to: &Dir, name: &OsStr, path: &Path) -> io::Result<()> {
+        if kind(from, name)? != FileType::Directory {
+            return Ok(rustix::fs::renameat(from, name, to, name)?);
         }
-        match rustix::fs::renameat_with(from, &name, to, &name, RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => {}
             // Some file systems can't rename like that.
-            Err(Errno::INVAL | Errno::NOSYS) => make_like(from, to, &name)?,
+            Err(Errno::INVAL | Errno::NOSYS) => make_like(from, to, name)?,
             Err(error) => return Err(error.into()),
         }
         self.pending.push(path.to_owned());
@@ -169,9 +167,13 @@ fn open(folder: &Path, name: &str) -> Result<Dir> {
     Dir::open_ambient_dir(folder.join(name), ambient_authority()).map_err(Error::io("open what was unpacked"))
 }
 
-/// What is in a folder below `root`, read to its end, as it is changed meanwhile.
-fn entries(root: &Dir, path: &Path) -> io::Result<Vec<DirEntry>> {
-    root.read_dir(at(path))?.collect()
+/// What is called `name` in `dir`; a link is a link.
+fn kind(dir: &Dir, name: &OsStr) -> io::Result<FileType> {
+    Ok(FileType::from_raw_mode(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode))
+}
+
+fn reading(error: io::Error) -> Error {
+    Error::io("read what was unpacked")(error)
 }
 
 /// Says of an unpacked path why the mount has no place for it: the entry's fault, or that of where the client wants it.

@@ -59,7 +59,12 @@ pub fn unpack(folder: &Path, archive: File, to: &RelPath, owner: Owner, limits: 
     });
     match staged {
         Ok(deployed) => move_in::finish(folder).map(|()| deployed),
-        Err(error) => move_in::discard(folder).and(Err(error)),
+        Err(error) => {
+            if let Err(left) = move_in::discard(folder) {
+                tracing::warn!(error = %left, "what was unpacked stays until the next upload");
+            }
+            Err(error)
+        }
     }
 }
 

@@ -1,1 +1,0 @@
-//! Archives for tests.

@@ -1,0 +1,150 @@
+//! Packing: what is in the stream, and what is not.
+
+use std::{
+    io::Read,
+    os::unix::{fs::symlink, net::UnixListener},
+};
+
+use zip::ZipArchive;
+
+use super::*;
+use crate::{error::Error, files::archive::Packer};
+
+fn pack(world: &World, path: &str) -> Vec<u8> {
+    let mut packed = Vec::new();
+    Packer::open(&world.mount(), &rel(path)).unwrap().run(&mut packed).unwrap();
+    packed
+}
+
+/// What is in an archive, as [`World::tree`] tells it.
+fn contents(archive: &[u8]) -> BTreeMap<String, String> {
+    let mut zip = ZipArchive::new(Cursor::new(archive)).unwrap();
+    let mut contents = BTreeMap::new();
+    for i in 0..zip.len() {
+        let mut entry = zip.by_index(i).unwrap();
+        let mut content = String::new();
+        entry.read_to_string(&mut content).unwrap();
+        let mark = match entry.unix_mode().unwrap() {
+            mode if mode & 0o17_0000 == 0o12_0000 => "→ ",
+            mode if mode & 0o17_0000 == 0o4_0000 => "/",
+            mode if mode & 0o111 != 0 => "*",
+            _ => "",
+        };
+        contents.insert(entry.name().unwrap().trim_end_matches('/').to_owned(), format!("{mark}{content}"));
+    }
+    contents
+}
+
+#[test]
+fn what_is_packed_unpacks_to_the_same() {
+    let (world, copy) = (World::new(), World::new());
+    let long = "0123456789abcdef".repeat(10_000);
+    let entries = [
+        ("a/b/c.sh", "run"),
+        ("a/empty/", ""),
+        ("a/link", "→ ../x"),
+        ("x", &long),
+        ("ünï 😀", "2"),
+        ("loop", "→ loop"),
+        ("none", ""),
+    ];
+    world.unpack(&archive(&entries), "").unwrap();
+    let packed = pack(&world, "");
+    assert_eq!(contents(&packed), world.tree());
+    copy.unpack(&packed, "").unwrap();
+    assert_eq!(copy.tree(), world.tree());
+    assert_eq!(
+        copy.app("x").metadata().unwrap().modified().unwrap(),
+        world.app("x").metadata().unwrap().modified().unwrap(),
+        "even times stay, to two seconds",
+    );
+    assert_eq!(contents(&pack(&world, "a/b")), BTreeMap::from([("c.sh".into(), "*run".into())]));
+    assert_eq!(contents(&pack(&world, "a/b/c.sh")), BTreeMap::from([("c.sh".into(), "*run".into())]));
+}
+
+#[test]
+fn links_out_are_packed_as_links_and_devices_fifos_and_sockets_not_at_all() {
+    let world = World::new();
+    symlink(world.outside(), world.app("out")).unwrap();
+    symlink("/etc/passwd", world.app("passwd")).unwrap();
+    let _socket = UnixListener::bind(world.app("socket")).unwrap();
+    let special = |name: &str, kind| {
+        rustix::fs::mknodat(rustix::fs::CWD, world.app(name), kind, rustix::fs::Mode::RUSR, rustix::fs::makedev(1, 5))
+    };
+    special("fifo", rustix::fs::FileType::Fifo).unwrap();
+    // Only root can make one; it is /dev/zero, which would never end.
+    let _ = special("device", rustix::fs::FileType::CharacterDevice);
+    let out = format!("→ {}", world.outside().display());
+    let expected = BTreeMap::from([("out".into(), out), ("passwd".into(), "→ /etc/passwd".into())]);
+    assert_eq!(contents(&pack(&world, "")), expected);
+    for path in ["fifo", "socket", "out", "passwd", "out/secret"] {
+        let refused = Packer::open(&world.mount(), &rel(path)).err();
+        assert!(matches!(&refused, Some(Error::Invalid(invalid)) if invalid.code == "INVALID_PATH"), "{path}: {refused:?}");
+    }
+    for path in ["missing", "missing/below"] {
+        assert!(matches!(Packer::open(&world.mount(), &rel(path)), Err(Error::FileNotFound(name)) if name == path));
+    }
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_is_packed_as_far_as_paths_go() {
+    let world = World::new();
+    // Made from the inside out, as no path is long enough to make it at once.
+    for depth in 0..40 {
+        fs::create_dir_all(world.app(&format!("new/{}", "d".repeat(250)))).unwrap();
+        if depth > 0 {
+            fs::rename(world.app("old"), world.app(&format!("new/{}/deeper", "d".repeat(250)))).unwrap();
+        }
+        fs::rename(world.app("new"), world.app("old")).unwrap();
+    }
+    let packed = contents(&pack(&world, ""));
+    assert!(packed.len() > 30 && packed.keys().all(|name| name.len() < 4096));
+}
+
+#[test]
+fn a_name_that_is_no_utf8_breaks_nothing() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let world = World::new();
+    let folder = world.app("").join(OsStr::from_bytes(b"\xFF\xFE"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("file"), "1").unwrap();
+    let packed = pack(&world, "");
+    let mut zip = ZipArchive::new(Cursor::new(packed)).unwrap();
+    assert_eq!(zip.len(), 1);
+    assert_eq!(zip.by_index(0).unwrap().name_raw(), b"\xFF\xFE/file");
+}
+
+#[test]
+fn a_file_that_shrinks_or_grows_after_its_turn_came_leaves_the_archive_whole() {
+    let world = World::new();
+    for (size, packed) in [(10, 10), (1000, 100)] {
+        fs::write(world.app("file"), "x".repeat(100)).unwrap();
+        let packer = Packer::open(&world.mount(), &rel("file")).unwrap();
+        fs::write(world.app("file"), "x".repeat(size)).unwrap();
+        let mut archive = Vec::new();
+        packer.run(&mut archive).unwrap();
+        assert_eq!(contents(&archive)["file"].len(), packed);
+    }
+}
+
+#[test]
+fn a_sink_that_fails_gets_no_end_of_the_archive() {
+    struct Narrow(Vec<u8>);
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if self.0.len() + bytes.len() > 100 {
+                return Err(std::io::ErrorKind::BrokenPipe.into());
+            }
+            self.0.extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let world = World::new();
+    world.unpack(&archive(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]), "").unwrap();
+    let mut sink = Narrow(Vec::new());
+    assert!(matches!(Packer::open(&world.mount(), &rel("")).unwrap().run(&mut sink), Err(Error::Io { .. })));
+    assert!(!sink.0.is_empty() && !sink.0.windows(4).any(|window| window == b"PK\x05\x06"));
+}
