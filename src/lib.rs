@@ -5,10 +5,12 @@
 //! - [`error`]: what can go wrong, as facts;
 //! - [`engine`]: the Docker Engine over its API: watching containers and talking to them;
 //! - [`files`]: what is below a container's mount;
-//! - [`terminal`]: sessions over a WebSocket's frames;
+//! - [`terminal`]: programs in containers, seen through frames;
+//! - [`http`]: everything that speaks HTTP.
 
 pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod http;
 pub mod terminal;

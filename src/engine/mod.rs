@@ -2,6 +2,7 @@
 //! It changes none, and knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
 
 pub mod exec;
+mod hijack;
 pub mod logs;
 pub mod processes;
 pub mod watch;
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Engine {
     docker: Docker,
+    /// Where it listens, for the connections that stop being HTTP.
+    host: String,
 }
 
 /// What the engine says of an image, as far as berth asks.
@@ -28,7 +31,7 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`] where `host` is not such an address, or names a socket that does not exist.
     pub fn connect(host: &str) -> Result<Self> {
-        Ok(Self { docker: Docker::connect_with_host(host).map_err(unavailable)? })
+        Ok(Self { docker: Docker::connect_with_host(host).map_err(unavailable)?, host: host.to_owned() })
     }
 
     /// Agrees with the engine on an API version (1.41, of Engine 20.10, is the oldest that berth works with).
@@ -79,6 +82,6 @@ fn failed(failure: Failure) -> Error {
     }
 }
 
-fn unavailable(failure: Failure) -> Error {
+fn unavailable(failure: impl std::fmt::Display) -> Error {
     Error::EngineUnavailable(failure.to_string())
 }

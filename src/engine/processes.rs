@@ -1,1 +1,236 @@
-//! (to come)
+//! Everything that a terminal's session started in a container: telling it apart, signalling it, and ending it.
+//!
+//! The engine can start a program beside the main one but not end it, and knows nothing of the program's children. So every such
+//! program gets a [`Marker`] in its environment, which its children inherit wherever they go. What belongs to a session is what
+//! carries its marker, what is in the terminal session of a process that does, and the descendants of all these; a process that
+//! cleared its environment **and** left its terminal session **and** lost its parent is not found.
+//!
+//! Two ways lead to them. [`host`] reads `/proc` here and signals through pidfds, so that a reused pid is never hit; it is taken
+//! where the engine's pids are seen to be this host's. [`inside`] starts a small script in the container, for engines elsewhere
+//! and for a berth without the rights.
+
+mod host;
+pub mod inside;
+
+use std::{fmt, os::fd::OwnedFd, str::FromStr, time::Duration};
+
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use rustix::process::geteuid;
+use tokio::{io::unix::AsyncFd, task::spawn_blocking};
+use uuid::Uuid;
+
+use crate::{
+    domain::id::Cuid,
+    engine::{Engine, Failure, failed},
+    error::{Error, Result},
+};
+
+/// The marker's variable.
+pub const VARIABLE: &str = "BERTH_SESSION";
+/// How long processes are killed over and over before giving up: some start others while they are being killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a program is asked after where its end can't be waited for.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What everything carries that one session started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    pub cuid: Cuid,
+    pub session: Uuid,
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{VARIABLE}={}/{}", self.cuid, self.session)
+    }
+}
+
+/// A signal that a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Int,
+    Term,
+    Kill,
+    Hup,
+    Quit,
+    Usr1,
+    Usr2,
+}
+
+impl Signal {
+    const ALL: [Self; 7] = [Self::Int, Self::Term, Self::Kill, Self::Hup, Self::Quit, Self::Usr1, Self::Usr2];
+
+    /// Its name without `SIG`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int => "INT",
+            Self::Term => "TERM",
+            Self::Kill => "KILL",
+            Self::Hup => "HUP",
+            Self::Quit => "QUIT",
+            Self::Usr1 => "USR1",
+            Self::Usr2 => "USR2",
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = ();
+
+    fn from_str(name: &str) -> std::result::Result<Self, ()> {
+        let bare = name.strip_prefix("SIG").unwrap_or(name);
+        Self::ALL.into_iter().find(|signal| signal.name() == bare).ok_or(())
+    }
+}
+
+/// A session's processes, from its program down.
+pub struct Processes {
+    engine: Engine,
+    marker: Marker,
+    /// The program's id at the engine.
+    exec: String,
+    user: Option<String>,
+    tty: bool,
+    reach: Reach,
+}
+
+/// How they are reached.
+enum Reach {
+    /// The program is visible from here.
+    Program(host::Process, AsyncFd<OwnedFd>),
+    /// Its container is, but the program has already ended.
+    Host,
+    Inside,
+}
+
+impl Processes {
+    /// Finds the processes of a program that the engine started as `exec` with `marker` in its environment, `pid` in the engine's
+    /// own process namespace. `user` is who runs it, if not the container's own.
+    pub async fn find(engine: &Engine, exec: String, marker: Marker, user: Option<String>, tty: bool, pid: Option<i32>) -> Self {
+        let seen = match pid {
+            Some(pid) => spawn_blocking(move || host::find(pid, &marker.to_string())).await.ok().flatten(),
+            None => None,
+        };
+        let reach = match seen.and_then(|(process, pidfd)| Some((process, AsyncFd::register(pidfd).ok()?))) {
+            Some((process, pidfd)) => Reach::Program(process, pidfd),
+            None if is_here(engine, marker.cuid).await => Reach::Host,
+            None => Reach::Inside,
+        };
+        Self { engine: engine.clone(), marker, exec, user, tty, reach }
+    }
+
+    /// Waits until the program itself has ended; its children may still run.
+    pub async fn exited(&self) {
+        if let Reach::Program(_, pidfd) = &self.reach {
+            // A pidfd becomes readable when its process ends. A failing epoll can't be waited on, but asked it can be.
+            if pidfd.readable().await.is_ok() {
+                return;
+            }
+        }
+        while matches!(self.engine.exec_state(&self.exec).await, Ok(Some(state)) if state.exit_code.is_none()) {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Signals what runs in the session's foreground: with a TTY its foreground process group, without one the program's
+    /// descendants, or the program itself while it has none. What has already ended is no error.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`] where it takes a script in the container and that can't run.
+    pub async fn signal_foreground(&self, signal: Signal) -> Result<()> {
+        match &self.reach {
+            Reach::Program(root, _) => {
+                let (root, tty) = (*root, self.tty);
+                blocking(move || host::signal_foreground(root, tty, signal)).await
+            }
+            Reach::Host => Ok(()),
+            Reach::Inside => inside::signal_foreground(&self.engine, self.marker, self.user.clone(), self.tty, signal).await,
+        }
+    }
+
+    /// Kills everything that the session started, until nothing of it is left.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where something would not die within ten seconds; [`Error::EngineUnavailable`], [`Error::EngineRefused`] where
+    /// it takes a script in the container and that can't run.
+    pub async fn end_all(&self) -> Result<()> {
+        let marker = self.marker.to_string();
+        match &self.reach {
+            Reach::Program(root, _) => kill_all(Some(*root), vec![marker]).await,
+            Reach::Host => kill_all(None, vec![marker]).await,
+            Reach::Inside => match inside::end_all(&self.engine, self.marker.cuid, &marker, self.user.clone()).await {
+                // With the container all its processes went, and the script had nowhere to run.
+                Err(_) if matches!(main_process(&self.engine, self.marker.cuid).await, Ok(None)) => Ok(()),
+                done => done,
+            },
+        }
+    }
+}
+
+/// The container's id and its main process, if that runs.
+async fn main_process(engine: &Engine, container: Cuid) -> Result<Option<(String, i64)>> {
+    match engine.docker.inspect_container(&container.to_string(), None).await {
+        Ok(container) => {
+            let pid = container.state.and_then(|state| state.pid).filter(|pid| *pid > 0);
+            Ok(pid.map(|pid| (container.id.unwrap_or_default(), pid)))
+        }
+        Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(failure) => Err(failed(failure)),
+    }
+}
+
+/// Whether all processes of the container can be reached from here: they are this host's, and berth is root. One that doesn't run has none.
+async fn is_here(engine: &Engine, container: Cuid) -> bool {
+    match main_process(engine, container).await {
+        Ok(Some((id, pid))) => geteuid().is_root() && host::is_in_container(pid, &id),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
+/// Ends what sessions in these containers left behind in an earlier life of the server.
+///
+/// # Errors
+/// [`Error::EngineUnavailable`], [`Error::EngineRefused`]; [`Error::Io`] where something would not die.
+pub async fn sweep(engine: &Engine, cuids: &[Cuid]) -> Result<()> {
+    let options = ListContainersOptionsBuilder::new().build(); // Those that run, is what the engine lists unless asked for all.
+    let containers = engine.docker.list_containers(Some(options)).await.map_err(failed)?;
+    let names = containers.iter().flat_map(|container| container.names.iter().flatten());
+    let running: Vec<Cuid> =
+        names.filter_map(|name| name.trim_start_matches('/').parse().ok()).filter(|cuid| cuids.contains(cuid)).collect();
+    let Some(first) = running.first() else { return Ok(()) };
+    if is_here(engine, *first).await {
+        let prefixes = running.iter().map(|cuid| format!("{VARIABLE}={cuid}/")).collect();
+        return kill_all(None, prefixes).await;
+    }
+    for cuid in running {
+        // Whose sessions they were is not known any more: the container's own user's, or root's.
+        for user in [None, Some("0:0".to_owned())] {
+            if let Err(error) = inside::end_all(engine, cuid, &format!("{VARIABLE}={cuid}/"), user).await {
+                tracing::warn!(%cuid, %error, "could not look for what terminals left behind");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kills `root` and what carries a variable that begins like one of `prefixes`, with all that belongs to it.
+async fn kill_all(root: Option<host::Process>, prefixes: Vec<String>) -> Result<()> {
+    let killing = async {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let prefixes = prefixes.clone();
+            if blocking(move || host::kill(root, &prefixes)).await? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    };
+    let gave_up = || Error::io("end all processes of a session")(std::io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(PATIENCE, killing).await.unwrap_or_else(|_| Err(gave_up()))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|failure| Err(failure.into())).map_err(Error::io("signal a session's processes"))
+}

@@ -1,0 +1,201 @@
+//! A session's processes as this host's `/proc` shows them, signalled through pidfds. All of it blocks.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    os::fd::OwnedFd,
+    thread::sleep,
+    time::Duration,
+};
+
+use rustix::{
+    io::Errno,
+    process::{self as sys, Pid, PidfdFlags},
+};
+
+use super::Signal;
+
+/// How much of an environment is looked at, in bytes: more than the kernel lets a process start with.
+const ENVIRONMENT: u64 = 8 << 20;
+/// How often a fresh program is looked at before it is taken for another host's: it may not yet have its environment.
+const LOOKS: u32 = 10;
+
+/// A process, at the moment it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pid: i32,
+    parent: i32,
+    group: i32,
+    session: i32,
+    /// The foreground process group of its terminal, -1 without one.
+    foreground: i32,
+    /// In ticks since boot: with the pid it names one process for ever.
+    started: u64,
+}
+
+/// The program of this pid, if it is visible here and carries `marker`.
+pub(super) fn find(pid: i32, marker: &str) -> Option<(Process, OwnedFd)> {
+    for _ in 0..LOOKS {
+        let process = look(pid)?;
+        let pidfd = open(process).ok()??;
+        if environment(pid).ok()?.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes()) {
+            return Some((process, pidfd));
+        }
+        sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+/// Whether this pid is a process of the container with this id, seen from outside, with an environment that can be read.
+pub(super) fn is_in_container(pid: i64, id: &str) -> bool {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    !id.is_empty() && groups.contains(id) && File::open(format!("/proc/{pid}/environ")).is_ok()
+}
+
+/// Signals what runs in the foreground of `root`; see [`Processes::signal_foreground`](super::Processes::signal_foreground).
+pub(super) fn signal_foreground(root: Process, tty: bool, signal: Signal) -> io::Result<()> {
+    // Looked at again, because the foreground changes.
+    let Some(root) = look(root.pid).filter(|now| now.started == root.started) else { return Ok(()) };
+    let all = everyone()?;
+    let targets: Vec<Process> = if tty {
+        all.into_iter().filter(|process| process.group == root.foreground && process.session == root.session).collect()
+    } else {
+        let mut children = family(&all, HashSet::from([root.pid]), false);
+        children.retain(|process| process.pid != root.pid);
+        if children.is_empty() { vec![root] } else { children }
+    };
+    targets.into_iter().try_for_each(|target| send(target, signal))
+}
+
+/// Kills `root` and all that carries a variable beginning like one of `prefixes`, with what belongs to them, and tells how many
+/// there were. None means that nothing is left.
+pub(super) fn kill(root: Option<Process>, prefixes: &[String]) -> io::Result<usize> {
+    let all = everyone()?;
+    let is_root = |process: &Process| root.is_some_and(|root| (process.pid, process.started) == (root.pid, root.started));
+    // What cleared its environment is still in the terminal session that the program led, whose number is nobody else's until all left it.
+    let led = root.map(|root| root.pid).filter(|pid| !all.iter().any(|process| process.pid == *pid));
+    let belongs = |process: &&Process| is_root(process) || led == Some(process.session) || carries(process.pid, prefixes);
+    let marked = all.iter().filter(belongs).map(|process| process.pid);
+    let mut found = family(&all, marked.collect(), true);
+    found.retain(|process| u32::try_from(process.pid) != Ok(std::process::id()));
+    found.iter().try_for_each(|process| send(*process, Signal::Kill))?;
+    Ok(found.len())
+}
+
+/// The members, their descendants, and on request those in the terminal sessions that members lead.
+fn family(all: &[Process], mut members: HashSet<i32>, with_sessions: bool) -> Vec<Process> {
+    loop {
+        let before = members.len();
+        for process in all {
+            if members.contains(&process.parent) || with_sessions && members.contains(&process.session) {
+                members.insert(process.pid);
+            }
+        }
+        if members.len() == before {
+            return all.iter().filter(|process| members.contains(&process.pid)).copied().collect();
+        }
+    }
+}
+
+/// Every process that is not dead.
+fn everyone() -> io::Result<Vec<Process>> {
+    let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(names.filter_map(look).collect())
+}
+
+/// A process as it is now; `None` for one that is gone, a zombie included.
+fn look(pid: i32) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses that may hold anything, further parentheses included.
+    let behind_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let fields: Vec<&str> = std::str::from_utf8(&stat[behind_name..]).ok()?.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse().ok();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    Some(Process {
+        pid,
+        parent: number(1)?,
+        group: number(2)?,
+        session: number(3)?,
+        foreground: number(5)?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+fn carries(pid: i32, prefixes: &[String]) -> bool {
+    let environment = environment(pid).unwrap_or_default();
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.any(|entry| prefixes.iter().any(|prefix| entry.starts_with(prefix.as_bytes())))
+}
+
+fn environment(pid: i32) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/environ"))?.take(ENVIRONMENT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A handle of exactly this process; `None` if it has ended, whoever has its pid now.
+fn open(process: Process) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
+    match sys::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(look(process.pid).filter(|now| now.started == process.started).map(|_| pidfd)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+fn send(process: Process, signal: Signal) -> io::Result<()> {
+    let signal = match signal {
+        Signal::Int => sys::Signal::INT,
+        Signal::Term => sys::Signal::TERM,
+        Signal::Kill => sys::Signal::KILL,
+        Signal::Hup => sys::Signal::HUP,
+        Signal::Quit => sys::Signal::QUIT,
+        Signal::Usr1 => sys::Signal::USR1,
+        Signal::Usr2 => sys::Signal::USR2,
+    };
+    let Some(pidfd) = open(process)? else { return Ok(()) };
+    match sys::pidfd_send_signal(pidfd, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_descendants_and_on_request_sessions() {
+        let process = |pid, parent, session| Process { pid, parent, group: session, session, foreground: -1, started: 0 };
+        // The order is that of a listing: a child may come before its parent.
+        let all = [
+            process(1, 0, 1),
+            process(7, 9, 9),
+            process(8, 1, 5),
+            process(5, 1, 5),
+            process(9, 8, 9),
+            process(6, 5, 5),
+            process(4, 1, 4),
+        ];
+        let pids = |family: Vec<Process>| family.iter().map(|process| process.pid).collect::<Vec<_>>();
+        assert_eq!(pids(family(&all, HashSet::from([5]), false)), [5, 6]);
+        assert_eq!(pids(family(&all, HashSet::from([5]), true)), [7, 8, 5, 9, 6]);
+        assert_eq!(pids(family(&all, HashSet::new(), true)), [] as [i32; 0]);
+    }
+
+    #[test]
+    fn this_process_is_seen_as_it_is() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let seen = look(pid).unwrap();
+        assert_eq!(seen.pid, pid);
+        assert!(open(seen).unwrap().is_some());
+        assert!(
+            open(Process { started: seen.started + 1, ..seen }).unwrap().is_none(),
+            "another process with this pid is not it"
+        );
+        assert_eq!(look(i32::MAX), None);
+    }
+}

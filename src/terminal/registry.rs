@@ -1,0 +1,122 @@
+//! Which sessions there are: opening them, counting them, ending them all.
+
+use std::sync::Arc;
+
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+use uuid::Uuid;
+
+use crate::{
+    engine::Engine,
+    terminal::{Event, Open, SessionEnd, output::Viewer, protocol::ClientFrame, session::Session},
+};
+
+/// How many bytes of input wait for a program that doesn't read. More is not taken until it does.
+const INPUT_ROOM: usize = 1 << 20;
+/// What a frame of input counts at least, so that empty ones are bounded too.
+const LEAST: usize = 256;
+/// How many frames of input are on their way to a session that is busy.
+const INPUT_FRAMES: usize = 64;
+/// How many frames of output wait for a viewer that is busy: a frame has 16 KiB of output.
+const OUTPUT_FRAMES: usize = 4;
+/// How long [`Sessions::close_all`] waits at most.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// All sessions of a server; cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    engine: Engine,
+    runtime: Handle,
+    ended: mpsc::UnboundedSender<SessionEnd>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Sessions {
+    /// None yet. They will run on `runtime`, and each one's end is told through `ended`.
+    pub fn new(engine: Engine, runtime: Handle, ended: mpsc::UnboundedSender<SessionEnd>) -> Self {
+        Self { engine, runtime, ended, tasks: TaskTracker::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// Opens a session: it begins at once, and what becomes of it is told to the listener. `open` has passed [`Open::check`].
+    pub fn open(&self, open: Open) -> (Speaker, Listener) {
+        let id = Uuid::new_v4();
+        let gone = self.shutdown.child_token();
+        let (input, frames) = mpsc::channel(INPUT_FRAMES);
+        let (viewer, events) = mpsc::channel(OUTPUT_FRAMES);
+        let viewer = Viewer::new(viewer, gone.clone());
+        let session = Session::new(id, open, self.engine.clone(), frames, viewer, self.shutdown.clone());
+        let ended = self.ended.clone();
+        // Never aborted: a session that is being started when its viewer goes must still clean up after itself.
+        self.tasks.spawn_on(
+            async move {
+                // Nobody listens only when the server is about to be gone.
+                let _ = ended.send(session.run().await);
+            },
+            &self.runtime,
+        );
+        (Speaker { input, room: Arc::new(Semaphore::new(INPUT_ROOM)) }, Listener { events, _gone: gone.drop_guard() })
+    }
+
+    /// How many sessions there are, those included that are cleaning up.
+    pub fn count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Ends all sessions, and waits until nothing that they started is left; 15 seconds at the most. What is opened later ends at once.
+    pub async fn close_all(&self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        if timeout(CLOSING, self.tasks.wait()).await.is_err() {
+            tracing::warn!(sessions = self.count(), "gave up waiting for terminals to end");
+        }
+    }
+}
+
+/// A client's frame on its way.
+pub(super) struct Input {
+    pub frame: ClientFrame,
+    /// Held until the program has taken the frame's bytes.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Gives a session what its client says.
+pub struct Speaker {
+    input: mpsc::Sender<Input>,
+    room: Arc<Semaphore>,
+}
+
+impl Speaker {
+    /// Hands a frame over. It waits while a mebibyte of input waits for the program to read it: frames behind are not seen then, so
+    /// whoever calls this must notice by other means that the client is gone. False when the session is over.
+    pub async fn say(&self, frame: ClientFrame) -> bool {
+        let room = match &frame {
+            ClientFrame::Stdin(bytes) => {
+                let size = u32::try_from(bytes.len().clamp(LEAST, INPUT_ROOM)).unwrap_or(u32::MAX);
+                self.room.clone().acquire_many_owned(size).await.ok()
+            }
+            _ => None,
+        };
+        self.input.send(Input { frame, _room: room }).await.is_ok()
+    }
+}
+
+/// Hears what a session has to tell. Dropping it ends the session.
+pub struct Listener {
+    events: mpsc::Receiver<Event>,
+    _gone: DropGuard,
+}
+
+impl Listener {
+    /// What comes next; `None` when the session is over and all was told. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+}

@@ -1,0 +1,194 @@
+//! One session, from its opening to its end.
+
+use std::time::{Duration, Instant};
+
+use chrono::Local;
+use serde_json::Value;
+use tokio::{select, sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    engine::{Engine, processes::Marker},
+    error::{Error, Result},
+    terminal::{
+        Close, Event, Mode, Open, SessionEnd,
+        output::{Pump, Rest, Tap, Viewer},
+        program::{Feed, Program},
+        protocol::{ClientFrame, ServerFrame, invalid},
+        registry::Input,
+    },
+};
+
+/// How long a client that names no mode has to speak.
+const SPEAK_FIRST: Duration = Duration::from_millis(500);
+/// How long output may stay away once nothing is left that could write any.
+const SILENCE: Duration = Duration::from_secs(2);
+
+pub(super) struct Session {
+    engine: Engine,
+    open: Open,
+    frames: mpsc::Receiver<Input>,
+    viewer: Viewer,
+    shutdown: CancellationToken,
+    end: SessionEnd,
+    began: Instant,
+}
+
+/// How being attached came to its end.
+enum Attached {
+    /// The container's main process ended, with this exit code.
+    Ended(i64),
+    /// The client spoke.
+    Spoke(Input),
+    /// The client wants no more, or is gone.
+    Left,
+}
+
+impl Session {
+    pub(super) fn new(
+        id: Uuid,
+        open: Open,
+        engine: Engine,
+        frames: mpsc::Receiver<Input>,
+        viewer: Viewer,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let end = SessionEnd {
+            cuid: open.cuid,
+            session: id,
+            mode: open.settled_mode(),
+            started: Local::now(),
+            duration: Duration::ZERO,
+            exit_code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        Self { engine, open, frames, viewer, shutdown, end, began: Instant::now() }
+    }
+
+    /// Lives the session to its end, which always comes with everything cleaned up.
+    pub(super) async fn run(mut self) -> SessionEnd {
+        match self.live().await {
+            Ok(code) => {
+                self.end.exit_code = code;
+                // A viewer that waits for the end gets one, also where nothing ran that had a code.
+                self.viewer.tell(Event::Frame(ServerFrame::Exit { code: code.unwrap_or(0) }.to_json())).await;
+            }
+            Err(error) => self.viewer.tell(Event::Failed(error)).await,
+        }
+        let close = if self.shutdown.is_cancelled() { Close::GoingAway } else { Close::Normal };
+        self.viewer.tell(Event::Closed(close)).await;
+        self.end.duration = self.began.elapsed();
+        self.end
+    }
+
+    async fn live(&mut self) -> Result<Option<i64>> {
+        let mut first = None;
+        if self.end.mode.is_none() {
+            first = self.listen().await;
+            match &first {
+                Some(Input { frame: ClientFrame::Close, .. }) => return Ok(None),
+                _ if self.viewer.is_gone() => return Ok(None),
+                Some(_) => self.end.mode = Some(Mode::Exec),
+                None => {}
+            }
+        }
+        match self.end.mode {
+            Some(mode @ (Mode::Shell | Mode::Exec)) => self.run_program(mode, first).await.map(Some),
+            named => {
+                self.end.mode = Some(Mode::Attach);
+                match self.attach(named.is_none()).await? {
+                    Attached::Ended(code) => Ok(Some(code)),
+                    Attached::Left => Ok(None),
+                    Attached::Spoke(first) => {
+                        self.end.mode = Some(Mode::Exec);
+                        self.run_program(Mode::Exec, Some(first)).await.map(Some)
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the client says in its first half second, if it does.
+    async fn listen(&mut self) -> Option<Input> {
+        select! {
+            frame = timeout(SPEAK_FIRST, self.frames.recv()) => frame.ok().flatten(),
+            () = self.viewer.gone() => None,
+        }
+    }
+
+    /// Shows the output of the container's main process, until it ends or the client speaks, where it may.
+    async fn attach(&mut self, may_speak: bool) -> Result<Attached> {
+        let output = self.engine.run_output(self.open.cuid).await?;
+        self.ready(Mode::Attach).await;
+        let mut pump = Pump::new(Tap::Run(output), self.viewer.clone());
+        let attached = loop {
+            let frame = select! {
+                rest = pump.run(None) => match rest? {
+                    Rest::Unseen => break Attached::Left,
+                    Rest::Done => match pump.tap {
+                        Tap::Run(output) => return Ok(Attached::Ended(output.exit_code().await)),
+                        Tap::Program(_) => break Attached::Left,
+                    },
+                },
+                frame = self.frames.recv() => frame,
+                () = self.viewer.gone() => None,
+            };
+            match frame {
+                None | Some(Input { frame: ClientFrame::Close, .. }) => break Attached::Left,
+                Some(Input { frame: ClientFrame::Resize(_), .. }) => {}
+                Some(input @ Input { frame: ClientFrame::Stdin(_), .. }) if may_speak => break Attached::Spoke(input),
+                Some(_) => self.viewer.tell(Event::Failed(only_output())).await,
+            }
+        };
+        self.end.bytes_out += pump.bytes;
+        Ok(attached)
+    }
+
+    /// Runs the session's program to its end, and ends all that it started.
+    async fn run_program(&mut self, mode: Mode, first: Option<Input>) -> Result<i64> {
+        let marker = Marker { cuid: self.open.cuid, session: self.end.session };
+        let (program, input, output) = Program::start(&self.engine, marker, &self.open, mode).await?;
+        self.ready(mode).await;
+        let mut feed = Feed::new(input, mode == Mode::Shell);
+        // Only input makes sense as the first word: there is nothing yet to be sized or signalled.
+        first.into_iter().for_each(|first| feed.take(first));
+        let mut pump = Pump::new(Tap::Program(output), self.viewer.clone());
+        let mut streaming = true;
+        loop {
+            select! {
+                () = self.viewer.gone() => break,
+                () = program.feed(&mut feed, &mut self.frames, &self.viewer) => break,
+                () = program.processes.exited() => break,
+                rest = pump.run(None), if streaming => match rest {
+                    // The program closed its output, and may go on without.
+                    Ok(Rest::Done) => streaming = false,
+                    _ => break,
+                },
+            }
+        }
+        program.end().await;
+        select! {
+            // What was written goes out before the end is told. Nobody is left who could write more.
+            _ = pump.run(Some(SILENCE)) => {}
+            () = self.viewer.farewell() => {}
+        }
+        self.end.bytes_in += feed.bytes;
+        self.end.bytes_out += pump.bytes;
+        program.exit_code().await
+    }
+
+    async fn ready(&self, mode: Mode) {
+        let ready = ServerFrame::Ready { session: self.end.session, mode, tty: mode == Mode::Shell };
+        self.viewer.tell(Event::Frame(ready.to_json())).await;
+    }
+}
+
+fn only_output() -> Error {
+    invalid(
+        "type",
+        "the session shows the output of the container's main process: it takes neither input nor signals".to_owned(),
+        Value::Null,
+    )
+}
