@@ -111,7 +111,7 @@ impl Processes {
             Some(pid) => spawn_blocking(move || host::find(pid, &marker.to_string())).await.ok().flatten(),
             None => None,
         };
-        let reach = match seen.and_then(|(process, pidfd)| Some((process, AsyncFd::register(pidfd).ok()?))) {
+        let reach = match seen.and_then(|(process, pidfd)| Some((process, waitable(pidfd)?))) {
             Some((process, pidfd)) => Reach::Program(process, pidfd),
             None if is_here(engine, marker.cuid).await => Reach::Host,
             None => Reach::Inside,
@@ -165,6 +165,14 @@ impl Processes {
             },
         }
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "its replacement is unsafe, for the sake of types that give up their descriptor; an OwnedFd doesn't"
+)]
+fn waitable(pidfd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
+    AsyncFd::new(pidfd).ok()
 }
 
 /// The container's id and its main process, if that runs.

@@ -1,0 +1,115 @@
+//! Whatever ends a session, nothing that it started is left.
+
+use std::time::{Duration, Instant};
+
+use berth::{domain::id::Cuid, engine::processes::sweep};
+use serde_json::json;
+
+use crate::harness::{BUSYBOX, Client, Container, PYTHON, World, eventually};
+
+/// Children of every kind: in the background, deaf to hang-ups, in a terminal session of their own, orphaned twice, without the marker.
+const LITTER: &str = "sleep 1001 & nohup sleep 1002 >/dev/null 2>&1 & setsid sleep 1003 & (setsid sh -c 'sleep 1004 & sleep 1005' &) ; env -i sleep 1006 &\n";
+
+async fn litter(world: &World, container: &Container, query: &str) -> Client {
+    let mut client = world.open(container, query).await;
+    client.type_in(LITTER).await;
+    for number in 1001..=1006 {
+        let line = format!("sleep {number}");
+        eventually("all have started", async || container.processes().await.contains(&line)).await;
+    }
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_leaves_nothing() {
+    let world = World::start().await;
+    for image in [BUSYBOX, PYTHON] {
+        let container = Container::idle(image).await;
+        for query in ["mode=shell", "mode=exec"] {
+            let mut client = litter(&world, &container, query).await;
+            client.send(json!({ "type": "close" })).await;
+            assert_eq!(client.rest().await.exit(), 137, "{image} {query}");
+            assert_eq!(container.processes().await, [] as [&str; 0], "{image} {query}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_drops_leaves_nothing() {
+    let mut world = World::start().await;
+    let container = Container::idle(PYTHON).await;
+    for query in ["mode=shell", "mode=exec"] {
+        drop(litter(&world, &container, query).await);
+        container.is_left_alone().await;
+        assert_eq!(world.ends.recv().await.unwrap().exit_code, Some(137));
+    }
+    // Some are gone before their program has started.
+    for _ in 0..20 {
+        drop(world.open(&container, "mode=exec").await);
+    }
+    for _ in 0..20 {
+        world.ends.recv().await.unwrap();
+    }
+    assert_eq!((container.processes().await.len(), world.sessions.count()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_that_exits_leaves_nothing_and_is_not_held_up_by_its_children() {
+    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    for query in ["mode=shell", "mode=exec"] {
+        let mut client = litter(&world, &container, query).await;
+        let began = Instant::now();
+        client.type_in("echo last; exit 3\n").await;
+        let heard = client.rest().await;
+        assert!(heard.stdout().contains("last"), "{query}");
+        assert_eq!(heard.exit(), 3, "{query}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{query} took {:?}", began.elapsed());
+        assert_eq!(container.processes().await, [] as [&str; 0], "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_closes_its_output_goes_on_to_its_end() {
+    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("exec >/dev/null 2>&1; sleep 1; exit 6\n").await;
+    assert_eq!(client.rest().await.exit(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_stops_ends_its_sessions() {
+    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let mut shell = litter(&world, &container, "mode=shell").await;
+    let mut attached = world.open(&container, "mode=attach").await;
+    assert_eq!(attached.next().await["type"], "ready");
+    container.stop().await;
+    assert_eq!(shell.rest().await.exit(), 137);
+    assert_eq!(attached.rest().await.exit(), 137);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_down_ends_all_sessions() {
+    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let mut shell = litter(&world, &container, "mode=shell").await;
+    let mut attached = world.open(&container, "mode=attach").await;
+    assert_eq!(attached.next().await["type"], "ready");
+    world.sessions.close_all().await;
+    assert_eq!((container.processes().await.len(), world.sessions.count()), (0, 0));
+    for client in [&mut shell, &mut attached] {
+        let heard = client.rest().await;
+        let [.., exit, closed] = heard.others.as_slice() else { panic!("{heard:?}") };
+        assert_eq!((&exit["type"], &closed["code"]), (&json!("exit"), &json!(1001)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_server_left_is_swept_up() {
+    let world = World::start().await;
+    let (container, other) = (Container::idle(PYTHON).await, Container::idle(BUSYBOX).await);
+    let _client = litter(&world, &container, "mode=exec").await;
+    let _bystander = litter(&world, &other, "mode=exec").await;
+    let before = other.processes().await.len();
+    sweep(&world.engine, &[container.cuid, Cuid::new()]).await.unwrap();
+    assert_eq!(container.processes().await, [] as [&str; 0]);
+    assert_eq!(other.processes().await.len(), before);
+}

@@ -1,0 +1,154 @@
+//! What the three kinds of session show and take.
+
+use serde_json::json;
+
+use crate::harness::{BARE, BUSYBOX, Container, PYTHON, World};
+
+const NOISE: &[&str] = &["sh", "-c", "i=0; while true; do echo noise $i; i=$((i+1)); sleep 0.02; done"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_first_hears_only_what_it_ran() {
+    let (world, container) = (World::start().await, Container::start(BUSYBOX, NOISE).await);
+    let mut client = world.open(&container, "").await;
+    client.type_in("echo hi\n").await;
+    client.type_in("exit\n").await;
+    let heard = client.rest().await;
+    assert_eq!((heard.stdout().as_str(), heard.stderr.as_slice(), heard.exit()), ("hi\n", &b""[..], 0));
+    assert_eq!((&heard.others[0]["mode"], &heard.others[0]["tty"]), (&json!("exec"), &json!(false)));
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("echo oh >&2; echo $0; pwd; id -u; exit 3\n").await;
+    let heard = client.rest().await;
+    assert_eq!((heard.stdout().as_str(), heard.stderr.as_slice(), heard.exit()), ("sh\n/app\n1000\n", &b"oh\n"[..], 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_listens_hears_each_line_of_the_run_once_and_its_end() {
+    let world = World::start().await;
+    let script = "echo run >>/app/runs; for i in 1 2 3 4 5; do echo line $i; echo oh $i >&2; sleep 0.3; done; echo Done!; exit 4";
+    let container = Container::start(PYTHON, &["sh", "-c", script]).await;
+    // The second run must not show the first one's lines, and a container that has ended shows its last.
+    for run in ["first", "second", "ended"] {
+        if run == "second" {
+            container.again().await;
+        }
+        let mut client = world.open(&container, if run == "ended" { "mode=attach" } else { "" }).await;
+        let heard = client.rest().await;
+        assert_eq!(heard.stdout(), "line 1\nline 2\nline 3\nline 4\nline 5\nDone!\n", "{run}");
+        assert_eq!(heard.stderr, b"oh 1\noh 2\noh 3\noh 4\noh 5\n", "{run}");
+        assert_eq!((heard.exit(), &heard.others[0]["mode"]), (4, &json!("attach")), "{run}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_speaks_gets_a_shell_and_no_more_noise() {
+    let (mut world, container) = (World::start().await, Container::start(BUSYBOX, NOISE).await);
+    let mut client = world.open(&container, "").await;
+    client.until("noise 3\n").await;
+    client.signal("INT").await;
+    client.type_in("echo begin; sleep 0.2; echo end; exit 7\n").await;
+    let heard = client.rest().await;
+    let (_, own) = heard.stdout().split_once("begin\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert_eq!((own.as_str(), heard.exit()), ("end\n", 7));
+    assert_eq!(heard.others[0]["error"]["code"], "TEST", "a signal to a listener is an error");
+    assert_eq!(heard.others[1]["mode"], "exec");
+    let end = world.ends.recv().await.unwrap();
+    assert_eq!((end.cuid, end.exit_code, end.bytes_in), (container.cuid, Some(7), 40));
+    assert!(end.bytes_out >= 40 && end.mode.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_has_the_size_that_it_was_given_last() {
+    let world = World::start().await;
+    for image in [BUSYBOX, PYTHON] {
+        let container = Container::idle(image).await;
+        let mut client = world.open(&container, "cols=91&rows=17").await;
+        let ready = client.next().await;
+        assert_eq!((&ready["mode"], &ready["tty"]), (&json!("shell"), &json!(true)));
+        client.type_in("echo $TERM; stty size; pwd\n").await;
+        let heard = client.until("/app\r\n").await.stdout();
+        assert!(heard.contains("xterm-256color\r\n17 91\r\n"), "{heard}");
+        client.send(json!({ "type": "resize", "cols": 132, "rows": 43 })).await;
+        client.type_in("stty size; exit 7\n").await;
+        let heard = client.rest().await;
+        assert!(heard.stdout().contains("\r\n43 132\r\n"), "{}", heard.stdout());
+        assert_eq!(heard.exit(), 7);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_is_bash_where_there_is_one_or_what_was_asked_for() {
+    let world = World::start().await;
+    let container = Container::idle(PYTHON).await;
+    for (query, expected) in [
+        ("mode=shell", "bash 1000 /app"),
+        ("mode=shell&shell=sh&user=root&cwd=/tmp", "sh 0 /tmp"),
+        ("mode=exec&shell=/bin/sh&user=12:13", "/bin/sh 12 /app"),
+    ] {
+        let mut client = world.open(&container, query).await;
+        client.type_in("echo = $0 $(id -u) $PWD; exit\n").await;
+        let heard = client.rest().await;
+        assert!(heard.stdout().contains(&format!("= {expected}")), "{query}: {}", heard.stdout());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_stops_what_runs_and_leaves_the_shell() {
+    let world = World::start().await;
+    for image in [BUSYBOX, PYTHON] {
+        let container = Container::idle(image).await;
+        for query in ["mode=shell", "mode=exec"] {
+            let mut client = world.open(&container, query).await;
+            client.type_in("echo go; sleep 1000; echo $((40 + 2))\n").await;
+            client.until("go").await;
+            crate::harness::eventually("it sleeps", async || container.processes().await.iter().any(|line| line == "sleep 1000"))
+                .await;
+            client.signal("INT").await;
+            client.type_in("echo $((100 + 30)); exit 5\n").await;
+            let heard = client.rest().await;
+            assert!(heard.stdout().contains("130"), "{image} {query}: {}", heard.stdout());
+            assert_eq!(heard.exit(), 5, "{image} {query}");
+            container.is_left_alone().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_shell_is_137_even_if_it_ignores_everything() {
+    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    for query in ["mode=shell", "mode=exec"] {
+        let mut client = world.open(&container, query).await;
+        client.type_in("trap '' INT TERM HUP QUIT; echo rea''dy\n").await;
+        client.until("ready").await;
+        for name in ["TERM", "SIGHUP", "KILL"] {
+            client.signal(name).await;
+        }
+        assert_eq!(client.rest().await.exit(), 137, "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_there_is_an_error_in_the_engines_words() {
+    let (world, container) = (World::start().await, Container::idle(BARE).await);
+    for query in ["mode=shell", "mode=exec", "mode=exec&shell=/bin/fish", "mode=shell&cwd=/nowhere&shell=/bin/sleep"] {
+        let heard = world.open(&container, query).await.rest().await;
+        let [error, closed] = heard.others.as_slice() else { panic!("{query}: {heard:?}") };
+        assert!(error["error"]["message"].as_str().unwrap().contains("no such file or directory"), "{query}: {error}");
+        assert_eq!(closed["code"], 1000, "{query}");
+    }
+    container.stop().await;
+    let heard = world.open(&container, "mode=shell").await.rest().await;
+    assert!(heard.others[0]["error"]["message"].as_str().unwrap().contains("is not running"), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_make_no_sense_are_answered_and_dropped() {
+    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let mut client = world.open(&container, "mode=exec").await;
+    assert_eq!(client.next().await["type"], "ready");
+    for nonsense in [json!([]), json!({ "type": "resize", "cols": 0, "rows": 1 }), json!({ "type": "signal", "name": "STOP" })] {
+        client.send(nonsense).await;
+        assert_eq!(client.next().await["type"], "error");
+    }
+    client.type_in("exit 9\n").await;
+    assert_eq!(client.rest().await.exit(), 9);
+}

@@ -1,0 +1,118 @@
+//! Bytes in both directions: all of them, in order, whatever they are and however slowly they are read.
+
+use std::time::{Duration, Instant};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::json;
+
+use crate::harness::{BUSYBOX, Client, Container, PYTHON, World, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn binary_output_comes_whole_with_and_without_a_terminal() {
+    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    // Begins with bytes that the engine's stream headers begin with.
+    let script = "import os,sys\nfor i in range(64): os.write(1, bytes([1,0,0,0,255,255,255,255]) + bytes(range(256)))\n";
+    let expected = [&[1, 0, 0, 0, 255, 255, 255, 255], (0..=255).collect::<Vec<u8>>().as_slice()].concat().repeat(64);
+    for query in ["mode=shell&shell=sh", "mode=exec"] {
+        let mut client = world.open(&container, query).await;
+        let raw = if query.contains("shell") { "stty raw -echo; " } else { "" };
+        client.type_in(&format!("{raw}echo be''gin; python3 -c '{script}'; exit\n")).await;
+        let heard = client.rest().await;
+        let begin = heard.stdout.windows(6).position(|window| window == b"begin\n").unwrap() + 6;
+        assert!(heard.stdout[begin..] == expected, "{query}: {} bytes", heard.stdout.len() - begin);
+        assert!(heard.binary > 0 && heard.exit() == 0, "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_character_that_is_written_in_halves_comes_as_one() {
+    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("for b in '\\360' '\\237' '\\230' '\\200'; do printf $b; sleep 0.1; done; exit\n").await;
+    let heard = client.rest().await;
+    assert_eq!((heard.stdout().as_str(), heard.binary, heard.exit()), ("😀", 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mebibyte_of_input_arrives_whole() {
+    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("echo go; head -c 1048576 | md5sum; exit\n").await;
+    client.until("go\n").await;
+    let bytes: Vec<u8> = (0..1u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for chunk in bytes.chunks(100_000) {
+        client.send(json!({ "type": "stdin", "data": BASE64_STANDARD.encode(chunk), "encoding": "base64" })).await;
+    }
+    let heard = client.rest().await;
+    // The sum of the same bytes, from another program.
+    assert_eq!((heard.stdout().as_str(), heard.exit()), ("900fad0e36be8d5ba0cb1653208c9f07  -\n", 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_that_nobody_reads_stops_neither_signals_nor_the_end() {
+    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let stuff = "x".repeat(100_000);
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("echo go; sleep 1000; echo woke; exec sleep 1001\n").await;
+    client.until("go\n").await;
+    for _ in 0..8 {
+        client.type_in(&stuff).await;
+    }
+    client.signal("TERM").await;
+    client.until("woke\n").await;
+    client.send(json!({ "type": "close" })).await;
+    assert_eq!(client.rest().await.exit(), 137);
+    // So much that the server reads no more, from a client that then goes without a word.
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("echo go; sleep 1000\n").await;
+    client.until("go\n").await;
+    let flood = async {
+        loop {
+            client.type_in(&stuff).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(3), flood).await.is_err(), "the flood is held back");
+    drop(client);
+    container.is_left_alone().await;
+}
+
+fn memory() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// Waits until the memory of this process stays what it is for a second.
+async fn settled() -> u64 {
+    let mut last = (memory(), Instant::now());
+    while last.1.elapsed() < Duration::from_secs(1) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if memory().abs_diff(last.0) > 64 << 10 {
+            last = (memory(), Instant::now());
+        }
+    }
+    last.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_costs_little_and_holds_up_nobody_else() {
+    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    let before = memory();
+    let mut slow: Client = world.open(&container, "mode=exec").await;
+    slow.type_in("yes 0123456789abcde | head -c 67108864; exit\n").await;
+    let stalled = settled().await;
+    assert!(stalled < before + (24 << 20), "from {before} to {stalled}");
+    let mut quick = world.open(&container, "mode=exec").await;
+    quick.type_in("echo quick; exit\n").await;
+    assert_eq!(quick.rest().await.stdout(), "quick\n");
+    let mut bytes = 0;
+    loop {
+        let frame = slow.next().await;
+        match frame["type"].as_str() {
+            Some("stdout") => bytes += frame["data"].as_str().unwrap().len(),
+            Some("ready") => {}
+            _ => break assert_eq!(frame, json!({ "type": "exit", "code": 0 })),
+        }
+    }
+    assert_eq!(bytes, 64 << 20);
+    eventually("the session is over", async || world.sessions.count() == 0).await;
+}
