@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures_util::SinkExt;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{BUSYBOX, Client, Container, PYTHON, World, eventually};
 
@@ -74,6 +76,24 @@ async fn input_that_nobody_reads_stops_neither_signals_nor_the_end() {
     assert!(tokio::time::timeout(Duration::from_secs(3), flood).await.is_err(), "the flood is held back");
     drop(client);
     container.is_left_alone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_reaches_a_client_that_goes_on_talking() {
+    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    for _ in 0..5 {
+        let mut client = world.open(&container, "mode=exec").await;
+        client.type_in("echo go; exit 5\n").await;
+        client.until("go\n").await;
+        let frame = json!({ "type": "stdin", "data": "x".repeat(1000) }).to_string();
+        // Until the server hangs up, or it is enough.
+        for _ in 0..2000 {
+            if client.socket.send(Message::text(frame.clone())).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(client.rest().await.exit(), 5);
+    }
 }
 
 fn memory() -> u64 {

@@ -1,7 +1,7 @@
 //! A session's processes reached from inside the container, by a script that the image's own shell runs.
 //!
 //! It runs as the session's own user: root in a container may not read the environment of others' processes, and more rights than
-//! the container has must not be given to the container's own shell. It needs `/bin/sh` and `grep`, and between finding a process
+//! the container has must not be given to the container's own shell. It needs `/bin/sh` and `tr`, and between finding a process
 //! and signalling it a pid may be reused; [`host`](super::host) has neither flaw.
 
 use crate::{
@@ -27,7 +27,9 @@ find_all() {
   found=' ' leader=
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
-    grep -qF "$1" "$dir/environ" 2>/dev/null && stat "$pid" || continue
+    # Read as lines, because shells and some of their tools stop at a NUL.
+    case $({ tr '\0' '\n' <"$dir/environ"; } 2>/dev/null) in *"$1"*) ;; *) continue ;; esac
+    stat "$pid" || continue
     found="$found$pid "
     [ "$parent" = 0 ] && leader=$pid
   done
