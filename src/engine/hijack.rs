@@ -3,6 +3,8 @@
 //! bollard has such a call too, but it looks for stream headers in the output of a TTY, where there are none: output that begins
 //! with a byte below 3 would be taken for one and the terminal would wait for gigabytes. So the bytes are taken from here as they are.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use hyper::{
     Request, Response, StatusCode,
@@ -16,12 +18,16 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split},
     net::{TcpStream, UnixStream},
+    time::timeout,
 };
 
 use crate::{
     engine::unavailable,
     error::{Error, Result},
 };
+
+/// How long the engine may take to hand a connection over; it does so before it starts the program.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the engine sends once the connection is ours.
 pub(super) type Reader = ReadHalf<TokioIo<Upgraded>>;
@@ -59,7 +65,7 @@ where
         .header(CONTENT_TYPE, "application/json")
         .body(body.to_string())
         .map_err(unavailable)?;
-    sender.send_request(request).await.map_err(unavailable)
+    timeout(PATIENCE, sender.send_request(request)).await.map_err(unavailable)?.map_err(unavailable)
 }
 
 /// The engine's own words, out of an answer that is not the expected one.

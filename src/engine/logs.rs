@@ -114,7 +114,7 @@ impl RunOutput {
 
     /// The exit code of the run whose output has ended: 128 + its number for a signal. 137 where the engine can't tell, as the
     /// container was removed.
-    pub async fn exit_code(mut self) -> i64 {
+    pub async fn exit_code(&mut self) -> i64 {
         tokio::time::timeout(EXIT_PATIENCE, &mut self.exit).await.ok().and_then(|ended| ended.ok().flatten()).unwrap_or(137)
     }
 }

@@ -5,7 +5,7 @@
 //! carries its marker, what is in the terminal session of a process that does, and the descendants of all these; a process that
 //! cleared its environment **and** left its terminal session **and** lost its parent is not found.
 //!
-//! Two ways lead to them. [`host`] reads `/proc` here and signals through pidfds, so that a reused pid is never hit; it is taken
+//! Two ways lead to them. `host` reads `/proc` here and signals through pidfds, so that a reused pid is never hit; it is taken
 //! where the engine's pids are seen to be this host's. [`inside`] starts a small script in the container, for engines elsewhere
 //! and for a berth without the rights.
 

@@ -5,7 +5,7 @@
 //! nothing is read from it, so its silence means nothing; pings go out more often then, and it is the kernel that tells of a peer that is no more.
 //!
 //! Close codes: 1000 after `exit` or an `error` that ends the session, 1001 when the server goes down, 1002 for a broken protocol, 1007 for
-//! text that is not UTF-8, 1009 for a message over 1 MiB.
+//! text that is not UTF-8, 1009 for a message over 1 MiB, 1011 where the session broke off.
 
 use std::{
     cell::Cell,
@@ -149,8 +149,12 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
             }
         };
         let silence = async {
-            while self.stuck.get() || self.heard.get().elapsed() < DEAD {
-                sleep(PING_WHILE_STUCK).await;
+            loop {
+                match DEAD.checked_sub(self.heard.get().elapsed()).filter(|left| !left.is_zero()) {
+                    Some(left) => sleep(left).await,
+                    None if self.stuck.get() => sleep(PING_WHILE_STUCK).await,
+                    None => return,
+                }
             }
         };
         select! { () = pings => {} () = silence => {} }

@@ -39,6 +39,14 @@ impl Tap {
             Self::Run(output) => output.next().await,
         }
     }
+
+    /// How the run ended whose output has; a program is asked after elsewhere.
+    pub(super) async fn exit_code(&mut self) -> Option<i64> {
+        match self {
+            Self::Program(_) => None,
+            Self::Run(output) => Some(output.exit_code().await),
+        }
+    }
 }
 
 /// Who looks at a session.

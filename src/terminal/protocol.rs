@@ -177,7 +177,7 @@ mod tests {
         ] {
             match ClientFrame::parse(text) {
                 Err(Error::Invalid(invalid)) => {
-                    assert_eq!((invalid.code, invalid.field.as_str()), ("INVALID_FRAME", field), "{text}")
+                    assert_eq!((invalid.code, invalid.field.as_str()), ("INVALID_FRAME", field), "{text}");
                 }
                 other => panic!("{text}: {other:?}"),
             }

@@ -38,7 +38,7 @@ pub(super) struct Session {
 /// How being attached came to its end.
 enum Attached {
     /// The container's main process ended, with this exit code.
-    Ended(i64),
+    Ended(Option<i64>),
     /// The client spoke.
     Spoke(Input),
     /// The client wants no more, or is gone.
@@ -70,9 +70,11 @@ impl Session {
     /// Lives the session to its end, which always comes with everything cleaned up.
     pub(super) async fn run(mut self) -> SessionEnd {
         match self.live().await {
+            // Nothing ended that had a code, and an invented one would tell that the container's program had.
+            Ok(None) if self.shutdown.is_cancelled() => {}
             Ok(code) => {
                 self.end.exit_code = code;
-                // A viewer that waits for the end gets one, also where nothing ran that had a code.
+                // Who closes a session without a program of its own gets an end all the same.
                 self.viewer.tell(Event::Frame(ServerFrame::Exit { code: code.unwrap_or(0) }.to_json())).await;
             }
             Err(error) => self.viewer.tell(Event::Failed(error)).await,
@@ -89,17 +91,19 @@ impl Session {
             first = self.listen().await;
             match &first {
                 Some(Input { frame: ClientFrame::Close, .. }) => return Ok(None),
-                _ if self.viewer.is_gone() => return Ok(None),
                 Some(_) => self.end.mode = Some(Mode::Exec),
                 None => {}
             }
+        }
+        if self.viewer.is_gone() {
+            return Ok(None);
         }
         match self.end.mode {
             Some(mode @ (Mode::Shell | Mode::Exec)) => self.run_program(mode, first).await.map(Some),
             named => {
                 self.end.mode = Some(Mode::Attach);
                 match self.attach(named.is_none()).await? {
-                    Attached::Ended(code) => Ok(Some(code)),
+                    Attached::Ended(code) => Ok(code),
                     Attached::Left => Ok(None),
                     Attached::Spoke(first) => {
                         self.end.mode = Some(Mode::Exec);
@@ -127,10 +131,7 @@ impl Session {
             let frame = select! {
                 rest = pump.run(None) => match rest? {
                     Rest::Unseen => break Attached::Left,
-                    Rest::Done => match pump.tap {
-                        Tap::Run(output) => return Ok(Attached::Ended(output.exit_code().await)),
-                        Tap::Program(_) => break Attached::Left,
-                    },
+                    Rest::Done => break Attached::Ended(pump.tap.exit_code().await),
                 },
                 frame = self.frames.recv() => frame,
                 () = self.viewer.gone() => None,

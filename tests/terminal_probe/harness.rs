@@ -37,7 +37,7 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) sessions: Sessions,
     pub(crate) ends: mpsc::UnboundedReceiver<SessionEnd>,
-    port: u16,
+    pub(crate) port: u16,
     server: actix_web::dev::ServerHandle,
 }
 

@@ -79,8 +79,9 @@ pub(super) fn kill(root: Option<Process>, prefixes: &[String]) -> io::Result<usi
     let marked = all.iter().filter(belongs).map(|process| process.pid);
     let mut found = family(&all, marked.collect(), true);
     found.retain(|process| u32::try_from(process.pid) != Ok(std::process::id()));
-    found.iter().try_for_each(|process| send(*process, Signal::Kill))?;
-    Ok(found.len())
+    // One that may not be killed must not save the others.
+    let failures: Vec<io::Error> = found.iter().filter_map(|process| send(*process, Signal::Kill).err()).collect();
+    failures.into_iter().next().map_or(Ok(found.len()), Err)
 }
 
 /// The members, their descendants, and on request those in the terminal sessions that members lead.

@@ -2,7 +2,7 @@
 //!
 //! It runs as the session's own user: root in a container may not read the environment of others' processes, and more rights than
 //! the container has must not be given to the container's own shell. It needs `/bin/sh` and `tr`, and between finding a process
-//! and signalling it a pid may be reused; [`host`](super::host) has neither flaw.
+//! and signalling it a pid may be reused; `host` has neither flaw.
 
 use crate::{
     domain::id::Cuid,
