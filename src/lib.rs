@@ -1,13 +1,21 @@
 //! berth: containers, files and terminals on one machine with Docker, over REST and WebSocket.
 //!
 //! In reading order:
-//! - [`domain`]: values and decisions without I/O: ids, the specification, the status table;
-//! - [`error`]: what can go wrong, as facts;
+//! - [`app`]: wiring, from settings and a listener to a running server and its orderly end;
+//! - [`http`]: every route, and a file a noun behind it;
+//! - [`containers`]: the lifecycle, drawn; the folders, the index, and what a start of the server finds;
+//! - [`compose`]: from a specification to `compose.yaml`, and the `docker compose` CLI;
+//! - [`files`]: the disk below one container's mount;
+//! - [`terminal`]: sessions, their programs and their frames;
 //! - [`engine`]: the Docker Engine over its API: watching containers and talking to them;
-//! - [`files`]: what is below a container's mount;
-//! - [`terminal`]: programs in containers, seen through frames;
-//! - [`http`]: everything that speaks HTTP.
+//! - [`domain`]: values and decisions without I/O: ids, the specification, the status table;
+//! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong.
 
+pub mod action_log;
+pub mod app;
+pub mod compose;
+pub mod config;
+pub mod containers;
 pub mod domain;
 pub mod engine;
 pub mod error;

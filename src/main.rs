@@ -1,1 +1,40 @@
-fn main() {}
+//! The `berth` program: settings, log, listener, run.
+
+use std::{net::TcpListener, process::ExitCode};
+
+use berth::{app::Application, config::Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("berth: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let config = Config::load().map_err(|error| error.to_string())?;
+    let filter = EnvFilter::try_new(&config.log_filter)
+        .map_err(|error| format!("RUST_LOG={:?} can't be used: {error}", config.log_filter))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
+    runtime.block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> Result<(), String> {
+    let listener = TcpListener::bind(config.listen).map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
+    let application = Application::build(config, listener).map_err(|error| error.to_string())?;
+    tracing::info!(address = %application.address(), data = %config.data_dir.display(), "berth serves");
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => (),
+            _ = terminate.recv() => (),
+        }
+    };
+    application.run_until(shutdown).await.map_err(|error| error.to_string())
+}

@@ -1,5 +1,10 @@
 //! Values and decisions without I/O: what a container is called, what it is asked to be, and what may be done to it when.
 
 pub mod id;
+pub mod json;
+pub mod owner;
+pub mod port;
+pub mod resources;
 pub mod spec;
 pub mod status;
+pub mod text;

@@ -1,1 +1,207 @@
-//! What a container is asked to be.
+//! [`Spec`]: what a container is asked to be. Read from JSON in one place, with the offending field's path in the error;
+//! a PATCH is merged into the JSON of the old specification and read through the same door.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    json,
+    port::PortMapping,
+    resources::Resources,
+    text::{Command, EnvName, EnvValue, Image, LabelKey, Name, Tag, Text},
+};
+use crate::error::{Error, Result};
+
+/// The specification of a container, as in the body of a creation and in every answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    pub image: Image,
+    #[serde(default)]
+    pub name: Option<Name>,
+    /// Absent: `/app/boot.py` where it exists when the container is started, else the image's own command.
+    #[serde(default)]
+    pub command: Option<Command>,
+    #[serde(default)]
+    pub env: BTreeMap<EnvName, EnvValue>,
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+    #[serde(default)]
+    pub labels: BTreeMap<LabelKey, Text>,
+    #[serde(default)]
+    pub resources: Resources,
+    #[serde(default)]
+    pub ports: Vec<PortMapping>,
+}
+
+impl Spec {
+    /// Reads a specification.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the path of the first field that can't be taken.
+    pub fn from_json(document: &Value) -> Result<Self> {
+        if document.get("image").is_none_or(Value::is_null) && document.is_object() {
+            return Err(Error::invalid("MISSING_IMAGE", "image", "Image is required", Value::Null));
+        }
+        let spec: Self = json::read(document, code_of)?;
+        for (index, port) in spec.ports.iter().enumerate() {
+            if spec.ports[..index].iter().any(|other| other.collides_with(port)) {
+                let message = format!("port {}/{} of the host is asked for twice", port.host, port.protocol.as_str());
+                return Err(Error::invalid("INVALID_PORT", format!("ports[{index}].host"), message, port.host));
+            }
+        }
+        Ok(spec)
+    }
+
+    /// The specification after a PATCH: `env` and `resources` merge, with null removing a name; the rest replaces, with
+    /// null as good as never given.
+    ///
+    /// # Errors
+    /// As [`Spec::from_json`].
+    pub fn patched(&self, patch: &Value) -> Result<Self> {
+        let Some(changes) = patch.as_object() else {
+            return Err(Error::invalid("INVALID_JSON", "body", "the body is a JSON object", Value::Null));
+        };
+        let mut document = self.to_json();
+        for (field, change) in changes {
+            match (document.get_mut(field), change) {
+                (Some(Value::Object(old)), Value::Object(change)) if matches!(field.as_str(), "env" | "resources") => {
+                    merge(old, change);
+                }
+                (Some(_), Value::Null) if field != "image" => drop(document.remove(field)),
+                _ => drop(document.insert(field.clone(), change.clone())),
+            }
+        }
+        Self::from_json(&Value::Object(document))
+    }
+
+    fn to_json(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(document)) => document,
+            // A struct of strings, numbers and maps with string keys is always a JSON object.
+            _ => Map::new(),
+        }
+    }
+
+    /// Tags joined as the container sees them in `TAGS`.
+    pub fn joined_tags(&self) -> String {
+        self.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The contract's code for a mistake in a field of the specification.
+fn code_of(field: &str) -> &'static str {
+    match field {
+        "image" => "INVALID_IMAGE",
+        "name" => "INVALID_NAME",
+        "command" => "INVALID_COMMAND",
+        "env" => "INVALID_ENV",
+        "tags" => "INVALID_TAGS",
+        "labels" => "INVALID_LABELS",
+        "resources" => "INVALID_RESOURCES",
+        "ports" => "INVALID_PORT",
+        _ => "INVALID_JSON",
+    }
+}
+
+fn merge(old: &mut Map<String, Value>, change: &Map<String, Value>) {
+    for (name, value) in change {
+        if value.is_null() {
+            old.remove(name);
+        } else {
+            old.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::Invalid;
+
+    fn refusal(document: &Value) -> Invalid {
+        match Spec::from_json(document) {
+            Err(Error::Invalid(invalid)) => *invalid,
+            other => panic!("{document} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_code_and_field() {
+        for (document, code, field) in [
+            (json!({}), "MISSING_IMAGE", "image"),
+            (json!({"image": null}), "MISSING_IMAGE", "image"),
+            (json!({"image": 5}), "INVALID_IMAGE", "image"),
+            (json!({"image": "A B"}), "INVALID_IMAGE", "image"),
+            (json!([]), "INVALID_JSON", "body"),
+            (json!({"image": "a", "imagee": "b"}), "UNKNOWN_FIELD", "imagee"),
+            (json!({"image": "a", "resources": {"cpu": 1}}), "UNKNOWN_FIELD", "resources.cpu"),
+            (json!({"image": "a", "resources": {"cpus": 0}}), "INVALID_RESOURCES", "resources.cpus"),
+            (json!({"image": "a", "resources": 1}), "INVALID_RESOURCES", "resources"),
+            (json!({"image": "a", "env": {"A": null}}), "INVALID_ENV", "env.A"),
+            (json!({"image": "a", "env": {"": "x"}}), "INVALID_ENV", "env."),
+            (json!({"image": "a", "env": {"TAGS": "x"}}), "INVALID_ENV", "env.TAGS"),
+            (json!({"image": "a", "env": ["A=b"]}), "INVALID_ENV", "env"),
+            (json!({"image": "a", "ports": [{"container": 1}, {"host": 2}]}), "INVALID_PORT", "ports[1].container"),
+            (json!({"image": "a", "ports": [{"container": 80, "host": 70000}]}), "INVALID_PORT", "ports[0].host"),
+            (json!({"image": "a", "ports": [{"container": 80, "x": 1}]}), "UNKNOWN_FIELD", "ports[0].x"),
+            (
+                json!({"image": "a", "ports": [{"container": 1, "host": 9}, {"container": 2, "host": 9}]}),
+                "INVALID_PORT",
+                "ports[1].host",
+            ),
+            (json!({"image": "a", "tags": ["x", "a,b"]}), "INVALID_TAGS", "tags[1]"),
+            (json!({"image": "a", "labels": {"berth.cuid": "x"}}), "INVALID_LABELS", "labels.berth.cuid"),
+            (json!({"image": "a", "command": []}), "INVALID_COMMAND", "command"),
+            (json!({"image": "a", "name": "-x"}), "INVALID_NAME", "name"),
+        ] {
+            let invalid = refusal(&document);
+            assert_eq!((invalid.code, invalid.field.as_str()), (code, field), "{document}: {}", invalid.message);
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_repeated_but_never_an_env_value() {
+        assert_eq!(refusal(&json!({"image": "a", "ports": [{"container": 80, "host": 70000}]})).provided, json!(70000));
+        for env in [json!("hunter2"), json!({"A": ["hunter2"]}), json!({"A=B": "hunter2"}), json!(["hunter2"])] {
+            let invalid = refusal(&json!({"image": "a", "env": env}));
+            assert!(invalid.provided.is_null() && !invalid.message.contains("hunter2"), "{}", invalid.message);
+        }
+    }
+
+    #[test]
+    fn a_patch_merges_env_and_resources_and_replaces_the_rest() {
+        let old = Spec::from_json(&json!({"image": "a", "name": "n", "env": {"A": "1", "B": "2"}, "tags": ["x"],
+            "labels": {"k": "v"}, "resources": {"cpus": 1.0, "memory": "64m"}, "command": "sleep 1"}))
+        .unwrap();
+        let patch = json!({"env": {"B": null, "C": 3}, "tags": ["y", "z"], "labels": {}, "resources": {"memory": "128m", "cpus": null},
+            "command": null});
+        let expected =
+            json!({"image": "a", "name": "n", "env": {"A": "1", "C": "3"}, "tags": ["y", "z"], "resources": {"memory": "128m"}});
+        assert_eq!(old.patched(&patch).unwrap(), Spec::from_json(&expected).unwrap());
+        assert_eq!(old.patched(&json!({})).unwrap(), old);
+    }
+
+    #[test]
+    fn a_patch_is_checked_as_a_specification_is() {
+        let old = Spec::from_json(&json!({"image": "a"})).unwrap();
+        for (patch, code) in [
+            (json!({"image": null}), "MISSING_IMAGE"),
+            (json!({"imag": "b"}), "UNKNOWN_FIELD"),
+            (json!({"imag": null}), "UNKNOWN_FIELD"),
+            (json!({"env": {"TAGS": "x"}}), "INVALID_ENV"),
+            (json!({"resources": {"pids": 0}}), "INVALID_RESOURCES"),
+            (json!([]), "INVALID_JSON"),
+            (json!({"env": "x"}), "INVALID_ENV"),
+        ] {
+            match old.patched(&patch) {
+                Err(Error::Invalid(invalid)) => assert_eq!(invalid.code, code, "{patch}"),
+                other => panic!("{patch} gave {other:?}"),
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@ pub mod exec;
 mod hijack;
 pub mod logs;
 pub mod processes;
+pub mod state;
 pub mod watch;
 
 use bollard::{Docker, errors::Error as Failure};
@@ -69,6 +70,18 @@ impl Engine {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(Some(Image { user: image.config.and_then(|config| config.user).unwrap_or_default() })),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(failure) => Err(failed(failure)),
+        }
+    }
+
+    /// Whether the engine has a network of this name.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    pub async fn has_network(&self, name: &str) -> Result<bool> {
+        match self.docker.inspect_network(name, None).await {
+            Ok(_) => Ok(true),
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
             Err(failure) => Err(failed(failure)),
         }
     }

@@ -20,18 +20,13 @@ use rustix::{
 };
 
 use super::path::RelPath;
-use crate::error::{Error, Result};
+use crate::{
+    domain::owner::Owner,
+    error::{Error, Result},
+};
 
 /// The mount's name in the container's folder.
 const APP: &str = "app";
-
-/// Whom files in a mount belong to: the container's user, in the numbers of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub uid: u32,
-    pub gid: u32,
-}
-
 /// A container's mount. Nothing outside of it can be reached through it.
 pub struct Mount {
     pub(super) dir: Dir,

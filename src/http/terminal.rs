@@ -1,179 +1,98 @@
-//! The terminal's WebSocket: frames between a connection and its session. What they mean is `terminal`'s.
-//!
-//! The connection ends the session when it closes, breaks, or is dead: a ping goes out every 20 seconds, and a peer from which
-//! nothing is heard for a minute, and that takes nothing either, is given up. While a mebibyte of its input waits for a program that doesn't read,
-//! nothing is read from it, so its silence means nothing; pings go out more often then, and it is the kernel that tells of a peer that is no more.
-//!
-//! Close codes: 1000 after `exit` or an `error` that ends the session, 1001 when the server goes down, 1002 for a broken protocol, 1007 for
-//! text that is not UTF-8, 1009 for a message over 1 MiB, 1011 where the session broke off.
+//! `/ws/{cuid}`: which terminal is asked for, and whether the container may have it now. The connection is `socket`'s.
 
-use std::{
-    cell::Cell,
-    io,
-    time::{Duration, Instant},
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Payload},
 };
-
-use actix_web::{HttpRequest, HttpResponse, rt, web};
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session as Socket};
+use chrono::Local;
+use serde::Deserialize;
 use serde_json::Value;
-use tokio::{select, time::sleep};
+use uuid::Uuid;
 
+use super::{
+    App,
+    envelope::{RequestId, User},
+    error::{ApiError, ApiResult},
+    request::{CuidPath, Query},
+    socket,
+};
 use crate::{
+    action_log::{Entry, Terminal},
+    domain::status::Action,
     error::Error,
-    terminal::{
-        Close, Event, Listener, Open, Sessions, Speaker,
-        protocol::{ClientFrame, ServerFrame},
-    },
+    terminal::{Mode, Open, SessionEnd},
 };
 
-/// The largest message taken, in bytes.
-const MESSAGE: usize = 1 << 20;
-const PING: Duration = Duration::from_secs(20);
-/// While nothing is read from the peer.
-const PING_WHILE_STUCK: Duration = Duration::from_secs(5);
-/// How long a peer may be silent.
-const DEAD: Duration = Duration::from_secs(60);
-/// How long a peer has to answer a close.
-const GOODBYE: Duration = Duration::from_secs(5);
-
-/// Answers an upgrade whose request is authenticated and whose container may have such a session ([`Open::check`] passed), and serves it.
-/// `body` makes the contract's error body.
-///
-/// # Errors
-/// Where the request is no proper upgrade.
-pub fn serve<B>(
-    req: &HttpRequest,
-    payload: web::Payload,
-    sessions: &Sessions,
-    open: Open,
-    body: B,
-) -> actix_web::Result<HttpResponse>
-where
-    B: Fn(&Error) -> Value + 'static,
-{
-    let (response, socket, messages) = actix_ws::handle(req, payload)?;
-    let messages = messages.max_frame_size(MESSAGE).aggregate_continuations().max_continuation_size(MESSAGE);
-    let (speaker, listener) = sessions.open(open);
-    let connection = Connection { socket, body, heard: Cell::new(Instant::now()), stuck: Cell::new(false) };
-    rt::spawn(connection.serve(messages, speaker, listener));
-    Ok(response)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TerminalQuery {
+    mode: Option<Mode>,
+    cols: Option<u16>,
+    rows: Option<u16>,
+    shell: Option<String>,
+    user: Option<String>,
+    cwd: Option<String>,
 }
 
-struct Connection<B> {
-    socket: Socket,
-    body: B,
-    /// When the peer last sent or took something.
-    heard: Cell<Instant>,
-    /// Whether the session takes no more input, and nothing is read from the peer.
-    stuck: Cell<bool>,
+/// `GET /ws/{cuid}`
+pub(crate) async fn open(
+    app: Data<App>,
+    path: CuidPath,
+    query: Query<TerminalQuery>,
+    request: HttpRequest,
+    body: Payload,
+) -> ApiResult<HttpResponse> {
+    let TerminalQuery { mode, cols, rows, shell, user, cwd } = query.0;
+    let open = Open { cuid: path.0, mode, cols, rows, shell, user, cwd };
+    open.check()?;
+    // Without a mode the client's first half second decides; what only listens may have what attach may.
+    let needs_program = matches!(open.settled_mode(), Some(Mode::Shell | Mode::Exec));
+    app.containers.check(path.0, if needs_program { Action::Exec } else { Action::Attach })?;
+    let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0);
+    let development = app.development;
+    let error_body =
+        move |error: &Error| serde_json::to_value(ApiError::from(error).body(id, development)).unwrap_or(Value::Null);
+    let (log, line) = (app.log.clone(), line(&request, id));
+    let on_end = move |end: SessionEnd| log.record(&ended(line, &end));
+    let upgraded = socket::serve(&request, body, &app.sessions, open, error_body, on_end);
+    upgraded.map_err(|error| Error::invalid("INVALID_REQUEST", "Upgrade", error.to_string(), Value::Null).into())
 }
 
-impl<B: Fn(&Error) -> Value> Connection<B> {
-    async fn serve(self, mut messages: AggregatedMessageStream, speaker: Speaker, listener: Listener) {
-        let reason = select! {
-            reason = self.listen(&mut messages, speaker) => reason,
-            reason = self.tell(listener) => reason,
-            () = self.watch() => None,
-        };
-        if let Some(reason) = reason
-            && self.socket.close(Some(reason)).await.is_ok()
-        {
-            // A connection that is closed with something unread is reset, and the peer may lose what was sent last.
-            let rest = async { while let Some(Ok(_)) = messages.recv().await {} };
-            select! { () = rest => {} () = sleep(GOODBYE) => {} }
-        }
-    }
-
-    /// Hands what the peer says to the session, until it is gone or says nonsense.
-    async fn listen(&self, messages: &mut AggregatedMessageStream, speaker: Speaker) -> Option<CloseReason> {
-        let mut socket = self.socket.clone();
-        loop {
-            let message = messages.recv().await;
-            self.heard.set(Instant::now());
-            let frame = match message? {
-                Ok(AggregatedMessage::Text(text)) => ClientFrame::parse(&text),
-                Ok(AggregatedMessage::Binary(_)) => Err(Error::invalid("INVALID_FRAME", "frame", "frames are text", Value::Null)),
-                Ok(AggregatedMessage::Ping(bytes)) => {
-                    socket.pong(&bytes).await.ok()?;
-                    continue;
-                }
-                Ok(AggregatedMessage::Pong(_)) => continue,
-                Ok(AggregatedMessage::Close(reason)) => return Some(reason.unwrap_or_else(|| CloseCode::Normal.into())),
-                Err(error) => return Some(misspoken(&error)),
-            };
-            match frame {
-                Err(error) => socket.text(self.error_frame(&error)).await.ok()?,
-                Ok(frame) => {
-                    self.stuck.set(true);
-                    let heard = speaker.say(frame).await;
-                    self.stuck.set(false);
-                    self.heard.set(Instant::now());
-                    if !heard {
-                        // The session is over, and what it has still to tell ends the connection.
-                        std::future::pending::<()>().await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Tells the peer what the session has to tell, to its end.
-    async fn tell(&self, mut listener: Listener) -> Option<CloseReason> {
-        let mut socket = self.socket.clone();
-        while let Some(event) = listener.next().await {
-            let frame = match event {
-                Event::Frame(frame) => frame,
-                Event::Failed(error) => self.error_frame(&error),
-                Event::Closed(Close::Normal) => return Some(CloseCode::Normal.into()),
-                Event::Closed(Close::GoingAway) => return Some(CloseCode::Away.into()),
-            };
-            socket.text(frame).await.ok()?;
-            self.heard.set(Instant::now());
-        }
-        Some(CloseCode::Error.into())
-    }
-
-    /// Pings the peer, and returns when it is dead.
-    async fn watch(&self) {
-        let pings = async {
-            let mut socket = self.socket.clone();
-            let mut pinged = Instant::now();
-            loop {
-                sleep(PING_WHILE_STUCK).await;
-                if pinged.elapsed() >= PING || self.stuck.get() {
-                    if socket.ping(b"").await.is_err() {
-                        return;
-                    }
-                    pinged = Instant::now();
-                }
-            }
-        };
-        let silence = async {
-            loop {
-                match DEAD.checked_sub(self.heard.get().elapsed()).filter(|left| !left.is_zero()) {
-                    Some(left) => sleep(left).await,
-                    None if self.stuck.get() => sleep(PING_WHILE_STUCK).await,
-                    None => return,
-                }
-            }
-        };
-        select! { () = pings => {} () = silence => {} }
-    }
-
-    fn error_frame(&self, error: &Error) -> String {
-        ServerFrame::Error { error: (self.body)(error) }.to_json()
+/// What the action log's line of the session will have of its request.
+fn line(request: &HttpRequest, request_id: Uuid) -> Entry {
+    Entry {
+        timestamp: Local::now(),
+        request_id,
+        user: request.extensions().get::<User>().map(|user| user.0.clone()),
+        remote: request.peer_addr().map(|peer| peer.ip().to_string()),
+        method: request.method().to_string(),
+        path: request.path().to_owned(),
+        action: "terminal-end".to_owned(),
+        cuid: None,
+        status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+        duration_ms: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        failure: None,
+        terminal: None,
     }
 }
 
-/// Why a peer that broke the protocol is left.
-fn misspoken(error: &ProtocolError) -> CloseReason {
-    match error {
-        ProtocolError::Overflow => (CloseCode::Size, "a message is at most 1 MiB").into(),
-        ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => (CloseCode::Invalid, "text is UTF-8").into(),
-        // What the frames of one message add up to has no kind of its own.
-        ProtocolError::Io(error) if error.to_string().contains("continuation size") => {
-            (CloseCode::Size, "a message is at most 1 MiB").into()
-        }
-        _ => (CloseCode::Protocol, "not the WebSocket protocol").into(),
+fn ended(line: Entry, end: &SessionEnd) -> Entry {
+    let mode = match end.mode {
+        Some(Mode::Shell) => "shell",
+        Some(Mode::Attach) => "attach",
+        Some(Mode::Exec) => "exec",
+        None => "none",
+    };
+    Entry {
+        timestamp: Local::now(),
+        cuid: Some(end.cuid),
+        duration_ms: u64::try_from(end.duration.as_millis()).unwrap_or(u64::MAX),
+        bytes_in: end.bytes_in,
+        bytes_out: end.bytes_out,
+        terminal: Some(Terminal { session: end.session.to_string(), mode, exit_code: end.exit_code }),
+        ..line
     }
 }

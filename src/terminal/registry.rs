@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::timeout,
 };
 use tokio_util::{
@@ -14,7 +14,8 @@ use tokio_util::{
 use uuid::Uuid;
 
 use crate::{
-    engine::Engine,
+    domain::id::Cuid,
+    engine::{Engine, processes},
     terminal::{Event, Open, SessionEnd, output::Viewer, protocol::ClientFrame, session::Session},
 };
 
@@ -34,31 +35,46 @@ const CLOSING: std::time::Duration = std::time::Duration::from_secs(15);
 pub struct Sessions {
     engine: Engine,
     runtime: Handle,
-    ended: mpsc::UnboundedSender<SessionEnd>,
+    /// Whether what an earlier life of the server left behind is gone; no program starts before.
+    swept: watch::Sender<bool>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 impl Sessions {
-    /// None yet. They will run on `runtime`, and each one's end is told through `ended`.
-    pub fn new(engine: Engine, runtime: Handle, ended: mpsc::UnboundedSender<SessionEnd>) -> Self {
-        Self { engine, runtime, ended, tasks: TaskTracker::new(), shutdown: CancellationToken::new() }
+    /// None yet. They will run on `runtime`, once [`Sessions::sweep`] was called.
+    pub fn new(engine: Engine, runtime: Handle) -> Self {
+        let swept = watch::Sender::new(false);
+        Self { engine, runtime, swept, tasks: TaskTracker::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// Ends what sessions in these containers left behind in an earlier life of the server. Those of this life wait for it,
+    /// because the two can't be told apart.
+    pub async fn sweep(&self, cuids: &[Cuid]) {
+        if let Err(error) = processes::sweep(&self.engine, cuids).await {
+            tracing::error!(%error, "what an earlier server's terminals left behind could not be looked for");
+        }
+        self.swept.send_replace(true);
     }
 
     /// Opens a session: it begins at once, and what becomes of it is told to the listener. `open` has passed [`Open::check`].
-    pub fn open(&self, open: Open) -> (Speaker, Listener) {
+    /// `on_end` is called when it is over and everything is cleaned up.
+    pub fn open(&self, open: Open, on_end: impl FnOnce(SessionEnd) + Send + 'static) -> (Speaker, Listener) {
         let id = Uuid::new_v4();
         let gone = self.shutdown.child_token();
         let (input, frames) = mpsc::channel(INPUT_FRAMES);
         let (viewer, events) = mpsc::channel(OUTPUT_FRAMES);
         let viewer = Viewer::new(viewer, gone.clone());
         let session = Session::new(id, open, self.engine.clone(), frames, viewer, self.shutdown.clone());
-        let ended = self.ended.clone();
+        let (mut swept, stopping) = (self.swept.subscribe(), gone.clone());
         // Never aborted: a session that is being started when its viewer goes must still clean up after itself.
         self.tasks.spawn_on(
             async move {
-                // Nobody listens only when the server is about to be gone.
-                let _ = ended.send(session.run().await);
+                tokio::select! {
+                    _ = swept.wait_for(|swept| *swept) => (),
+                    () = stopping.cancelled() => (),
+                }
+                on_end(session.run().await);
             },
             &self.runtime,
         );

@@ -84,12 +84,16 @@ pub(super) fn kill(root: Option<Process>, prefixes: &[String]) -> io::Result<usi
     failures.into_iter().next().map_or(Ok(found.len()), Err)
 }
 
-/// The members, their descendants, and on request those in the terminal sessions that members lead.
+/// The members, their descendants, and on request those in the terminal sessions of any of these, whose leaders may have
+/// ended before them.
 fn family(all: &[Process], mut members: HashSet<i32>, with_sessions: bool) -> Vec<Process> {
     loop {
         let before = members.len();
+        let sessions: HashSet<i32> =
+            all.iter().filter(|process| members.contains(&process.pid)).map(|process| process.session).collect();
         for process in all {
-            if members.contains(&process.parent) || with_sessions && members.contains(&process.session) {
+            let in_session = with_sessions && process.session != 0 && sessions.contains(&process.session);
+            if members.contains(&process.parent) || in_session {
                 members.insert(process.pid);
             }
         }

@@ -24,13 +24,13 @@ stat() {
   [ "$state" != Z ]
 }
 find_all() {
-  found=' ' leader=
+  found=' ' sessions=' ' leader=
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
     # Read as lines, because shells and some of their tools stop at a NUL.
     case $({ tr '\0' '\n' <"$dir/environ"; } 2>/dev/null) in *"$1"*) ;; *) continue ;; esac
     stat "$pid" || continue
-    found="$found$pid "
+    found="$found$pid " sessions="$sessions$session "
     [ "$parent" = 0 ] && leader=$pid
   done
 }
@@ -42,7 +42,8 @@ grow() {
       pid=${dir#/proc/}
       case $found in *" $pid "*) continue ;; esac
       stat "$pid" || continue
-      case $found in *" $parent "* | *" $session "*) found="$found$pid " more=1 ;; esac
+      case $found in *" $parent "*) ;; *) case $sessions in *" $session "*) ;; *) continue ;; esac ;; esac
+      found="$found$pid " sessions="$sessions$session " more=1
     done
   done
 }
@@ -60,7 +61,7 @@ case $2 in
     [ -n "$leader" ] && stat "$leader" && [ "$front" -gt 1 ] && kill -s "$3" -- "-$front" ;;
   pipes)
     [ -n "$leader" ] || exit 0
-    found=" $leader "
+    found=" $leader " sessions=' '
     grow
     children=${found#" $leader "}
     kill -s "$3" ${children:-$leader} 2>/dev/null ;;

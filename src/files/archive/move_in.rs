@@ -22,10 +22,11 @@ use rustix::{
 
 use super::entry::refused;
 use crate::{
+    domain::owner::Owner,
     error::{Error, Result},
     files::{
         path::{RelPath, at},
-        root::{Mount, Owner, invalid_path, noun, set_owner},
+        root::{Mount, invalid_path, noun, set_owner},
     },
 };
 

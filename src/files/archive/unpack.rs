@@ -22,10 +22,11 @@ use super::{
     move_in,
 };
 use crate::{
+    domain::owner::Owner,
     error::{Error, Result, TooLarge},
     files::{
         path::{MAX_PATH, RelPath, at},
-        root::{Mount, Owner, set_owner},
+        root::{Mount, set_owner},
     },
 };
 

@@ -18,11 +18,9 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::{Deployed, Limits, unpack};
 use crate::{
+    domain::owner::Owner,
     error::Result,
-    files::{
-        path::RelPath,
-        root::{Mount, Owner},
-    },
+    files::{path::RelPath, root::Mount},
 };
 
 const LIMITS: Limits = Limits { extracted_bytes: 1 << 20, extracted_files: 100 };

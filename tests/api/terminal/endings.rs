@@ -1,11 +1,9 @@
 //! Whatever ends a session, nothing that it started is left.
 
-use std::time::{Duration, Instant};
-
-use berth::{domain::id::Cuid, engine::processes::sweep};
 use serde_json::json;
 
-use crate::harness::{BUSYBOX, Client, Container, PYTHON, World, eventually};
+use super::client::{Client, Container, World, eventually};
+use crate::harness::{BUSYBOX, PYTHON};
 
 /// Children of every kind: in the background, deaf to hang-ups, in a terminal session of their own, orphaned twice, without the marker.
 const LITTER: &str = "sleep 1001 & (trap '' HUP; exec sleep 1002) >/dev/null 2>&1 & setsid sleep 1003 & (setsid sh -c 'sleep 1004 & sleep 1005' &) ; env -i sleep 1006 &\n";
@@ -24,7 +22,7 @@ async fn litter(world: &World, container: &Container, query: &str) -> Client {
 async fn a_close_leaves_nothing() {
     let world = World::start().await;
     for image in [BUSYBOX, PYTHON] {
-        let container = Container::idle(image).await;
+        let container = world.idle(image).await;
         for query in ["mode=shell", "mode=exec"] {
             let mut client = litter(&world, &container, query).await;
             client.send(json!({ "type": "close" })).await;
@@ -36,41 +34,39 @@ async fn a_close_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_drops_leaves_nothing() {
-    let mut world = World::start().await;
-    let container = Container::idle(PYTHON).await;
+    let world = World::start().await;
+    let container = world.idle(PYTHON).await;
     for query in ["mode=shell", "mode=exec"] {
         drop(litter(&world, &container, query).await);
         container.is_left_alone().await;
-        assert_eq!(world.ends.recv().await.unwrap().exit_code, Some(137));
     }
     // Some are gone before their program has started.
     for _ in 0..20 {
         drop(world.open(&container, "mode=exec").await);
     }
-    for _ in 0..20 {
-        world.ends.recv().await.unwrap();
-    }
-    assert_eq!((container.processes().await.len(), world.sessions.count()), (0, 0));
+    let ends = world.ends(22).await;
+    assert_eq!((&ends[0]["exit_code"], &ends[1]["exit_code"]), (&json!(137), &json!(137)));
+    assert_eq!(container.processes().await, [] as [&str; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_that_exits_leaves_nothing_and_is_not_held_up_by_its_children() {
-    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
     for query in ["mode=shell", "mode=exec"] {
         let mut client = litter(&world, &container, query).await;
-        let began = Instant::now();
         client.type_in("echo last; exit 3\n").await;
         let heard = client.rest().await;
         assert!(heard.stdout().contains("last"), "{query}");
         assert_eq!(heard.exit(), 3, "{query}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{query} took {:?}", began.elapsed());
         assert_eq!(container.processes().await, [] as [&str; 0], "{query}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_closes_its_output_goes_on_to_its_end() {
-    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
     let mut client = world.open(&container, "mode=exec").await;
     client.type_in("exec >/dev/null 2>&1; sleep 1; exit 6\n").await;
     assert_eq!(client.rest().await.exit(), 6);
@@ -78,7 +74,8 @@ async fn a_program_that_closes_its_output_goes_on_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_stops_ends_its_sessions() {
-    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
     let mut shell = litter(&world, &container, "mode=shell").await;
     let mut attached = world.open(&container, "mode=attach").await;
     assert_eq!(attached.next().await["type"], "ready");
@@ -90,12 +87,13 @@ async fn a_container_that_stops_ends_its_sessions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_down_ends_all_sessions() {
-    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let mut world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
     let mut shell = litter(&world, &container, "mode=shell").await;
     let mut attached = world.open(&container, "mode=attach").await;
     assert_eq!(attached.next().await["type"], "ready");
-    world.sessions.close_all().await;
-    assert_eq!((container.processes().await.len(), world.sessions.count()), (0, 0));
+    world.app.shut_down().await;
+    assert_eq!(container.processes().await, [] as [&str; 0]);
     let heard = shell.rest().await.others;
     let [.., exit, closed] = heard.as_slice() else { panic!("{heard:?}") };
     assert_eq!((&exit["type"], &exit["code"], &closed["code"]), (&json!("exit"), &json!(137), &json!(1001)));
@@ -104,13 +102,19 @@ async fn a_server_that_goes_down_ends_all_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_server_left_is_swept_up() {
-    let world = World::start().await;
-    let (container, other) = (Container::idle(PYTHON).await, Container::idle(BUSYBOX).await);
+async fn what_a_killed_server_left_is_swept_up_at_the_next_start() {
+    let (mut world, bystanders) = (World::start_process().await, World::start().await);
+    let (container, other) = (world.idle(PYTHON).await, bystanders.idle(BUSYBOX).await);
     let _client = litter(&world, &container, "mode=exec").await;
-    let _bystander = litter(&world, &other, "mode=exec").await;
+    let _bystander = litter(&bystanders, &other, "mode=exec").await;
     let before = other.processes().await.len();
-    sweep(&world.engine, &[container.cuid, Cuid::new()]).await.unwrap();
-    assert_eq!(container.processes().await, [] as [&str; 0]);
+    world.app.kill();
+    assert!(!container.processes().await.is_empty());
+    world.app.spawn().await;
+    container.is_left_alone().await;
     assert_eq!(other.processes().await.len(), before);
+    // And terminals are to be had again.
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("exit 3\n").await;
+    assert_eq!(client.rest().await.exit(), 3);
 }

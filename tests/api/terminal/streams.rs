@@ -1,17 +1,19 @@
 //! Bytes in both directions: all of them, in order, whatever they are and however slowly they are read.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{BUSYBOX, Client, Container, PYTHON, World, eventually};
+use super::client::{Client, World, eventually};
+use crate::harness::{BUSYBOX, PYTHON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn binary_output_comes_whole_with_and_without_a_terminal() {
-    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    let world = World::start().await;
+    let container = world.idle(PYTHON).await;
     // Begins with bytes that the engine's stream headers begin with.
     let script = "import os,sys\nfor i in range(64): os.write(1, bytes([1,0,0,0,255,255,255,255]) + bytes(range(256)))\n";
     let expected = [&[1, 0, 0, 0, 255, 255, 255, 255], (0..=255).collect::<Vec<u8>>().as_slice()].concat().repeat(64);
@@ -28,7 +30,8 @@ async fn binary_output_comes_whole_with_and_without_a_terminal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_character_that_is_written_in_halves_comes_as_one() {
-    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    let world = World::start().await;
+    let container = world.idle(PYTHON).await;
     let mut client = world.open(&container, "mode=exec").await;
     client.type_in("for b in '\\360' '\\237' '\\230' '\\200'; do printf $b; sleep 0.1; done; exit\n").await;
     let heard = client.rest().await;
@@ -37,7 +40,8 @@ async fn a_character_that_is_written_in_halves_comes_as_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mebibyte_of_input_arrives_whole() {
-    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    let world = World::start().await;
+    let container = world.idle(PYTHON).await;
     let mut client = world.open(&container, "mode=exec").await;
     client.type_in("echo go; head -c 1048576 | md5sum; exit\n").await;
     client.until("go\n").await;
@@ -52,7 +56,8 @@ async fn a_mebibyte_of_input_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn input_that_nobody_reads_stops_neither_signals_nor_the_end() {
-    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
     let stuff = "x".repeat(100_000);
     let mut client = world.open(&container, "mode=exec").await;
     client.type_in("echo go; sleep 1000; echo woke; exec sleep 1001\n").await;
@@ -80,7 +85,8 @@ async fn input_that_nobody_reads_stops_neither_signals_nor_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_reaches_a_client_that_goes_on_talking() {
-    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
     for _ in 0..5 {
         let mut client = world.open(&container, "mode=exec").await;
         client.type_in("echo go; exit 5\n").await;
@@ -96,43 +102,33 @@ async fn the_end_reaches_a_client_that_goes_on_talking() {
     }
 }
 
-fn memory() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+/// The server's resident memory, in bytes.
+fn memory(pid: u32) -> u64 {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
     pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-}
-
-/// Waits until the memory of this process stays what it is for a second.
-async fn settled() -> u64 {
-    let mut last = (memory(), Instant::now());
-    while last.1.elapsed() < Duration::from_secs(1) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        if memory().abs_diff(last.0) > 64 << 10 {
-            last = (memory(), Instant::now());
-        }
-    }
-    last.0
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_costs_little_and_holds_up_nobody_else() {
-    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
-    let before = memory();
+    let world = World::start_process().await;
+    let container = world.idle(PYTHON).await;
     let mut slow: Client = world.open(&container, "mode=exec").await;
+    let before = memory(world.app.pid());
     slow.type_in("yes 0123456789abcde | head -c 67108864; exit\n").await;
-    let stalled = settled().await;
-    assert!(stalled < before + (24 << 20), "from {before} to {stalled}");
+    // Nothing moves any more once all buffers on the way are full.
+    let last = std::cell::RefCell::new(String::new());
+    eventually("the program waits for its reader", async || {
+        let Some(pid) = container.pid_of("head -c 67108864").await else { return false };
+        let written = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        last.replace(written.clone()) == written && !written.is_empty()
+    })
+    .await;
+    let stalled = memory(world.app.pid());
+    assert!(stalled < before + (16 << 20), "from {before} to {stalled}");
     let mut quick = world.open(&container, "mode=exec").await;
     quick.type_in("echo quick; exit\n").await;
     assert_eq!(quick.rest().await.stdout(), "quick\n");
-    let mut bytes = 0;
-    loop {
-        let frame = slow.next().await;
-        match frame["type"].as_str() {
-            Some("stdout") => bytes += frame["data"].as_str().unwrap().len(),
-            Some("ready") => {}
-            _ => break assert_eq!(frame, json!({ "type": "exit", "code": 0 })),
-        }
-    }
-    assert_eq!(bytes, 64 << 20);
-    eventually("the session is over", async || world.sessions.count() == 0).await;
+    let heard = slow.rest().await;
+    assert_eq!((heard.stdout.len(), heard.exit()), (64 << 20, 0));
 }

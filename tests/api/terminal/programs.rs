@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-use crate::harness::{BARE, BUSYBOX, Container, PYTHON, World};
+use super::client::World;
+use crate::harness::{BARE, BUSYBOX, PYTHON};
 
 const NOISE: &[&str] = &["sh", "-c", "i=0; while true; do echo noise $i; i=$((i+1)); sleep 0.02; done"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_speaks_first_hears_only_what_it_ran() {
-    let (world, container) = (World::start().await, Container::start(BUSYBOX, NOISE).await);
+    let world = World::start().await;
+    let container = world.run(BUSYBOX, NOISE).await;
     let mut client = world.open(&container, "").await;
     client.type_in("echo hi\n").await;
     client.type_in("exit\n").await;
@@ -25,7 +27,7 @@ async fn who_speaks_first_hears_only_what_it_ran() {
 async fn who_only_listens_hears_each_line_of_the_run_once_and_its_end() {
     let world = World::start().await;
     let script = "for i in 1 2 3 4 5; do echo line $i; echo oh $i >&2; sleep 0.3; done; echo Done!; exit 4";
-    let container = Container::start(PYTHON, &["sh", "-c", script]).await;
+    let container = world.run(PYTHON, &["sh", "-c", script]).await;
     // The second run must not show the first one's lines, and a container that has ended shows its last.
     for run in ["first", "second", "ended"] {
         if run == "second" {
@@ -41,7 +43,8 @@ async fn who_only_listens_hears_each_line_of_the_run_once_and_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_speaks_gets_a_shell_and_no_more_noise() {
-    let (mut world, container) = (World::start().await, Container::start(BUSYBOX, NOISE).await);
+    let world = World::start().await;
+    let container = world.run(BUSYBOX, NOISE).await;
     let mut client = world.open(&container, "").await;
     client.until("noise 3\n").await;
     client.signal("INT").await;
@@ -49,18 +52,18 @@ async fn a_listener_that_speaks_gets_a_shell_and_no_more_noise() {
     let heard = client.rest().await;
     let (_, own) = heard.stdout().split_once("begin\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert_eq!((own.as_str(), heard.exit()), ("end\n", 7));
-    assert_eq!(heard.others[0]["error"]["code"], "TEST", "a signal to a listener is an error");
+    assert_eq!(heard.others[0]["error"]["code"], "INVALID_FRAME", "a signal to a listener is an error");
     assert_eq!(heard.others[1]["mode"], "exec");
-    let end = world.ends.recv().await.unwrap();
-    assert_eq!((end.cuid, end.exit_code, end.bytes_in), (container.cuid, Some(7), 40));
-    assert!(end.bytes_out >= 40 && end.mode.is_some());
+    let end = world.ends(1).await.remove(0);
+    assert_eq!((&end["mode"], &end["exit_code"], &end["bytes_in"]), (&json!("exec"), &json!(7), &json!(40)));
+    assert!(end["bytes_out"].as_u64() >= Some(40));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_has_the_size_that_it_was_given_last() {
     let world = World::start().await;
     for image in [BUSYBOX, PYTHON] {
-        let container = Container::idle(image).await;
+        let container = world.idle(image).await;
         let mut client = world.open(&container, "cols=91&rows=17").await;
         let ready = client.next().await;
         assert_eq!((&ready["mode"], &ready["tty"]), (&json!("shell"), &json!(true)));
@@ -78,7 +81,7 @@ async fn a_shell_has_the_size_that_it_was_given_last() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_is_bash_where_there_is_one_or_what_was_asked_for() {
     let world = World::start().await;
-    let container = Container::idle(PYTHON).await;
+    let container = world.idle(PYTHON).await;
     for (query, expected) in [
         ("mode=shell", "bash 1000 /app"),
         ("mode=shell&shell=sh&user=root&cwd=/tmp", "sh 0 /tmp"),
@@ -95,12 +98,12 @@ async fn a_shell_is_bash_where_there_is_one_or_what_was_asked_for() {
 async fn an_interrupt_stops_what_runs_and_leaves_the_shell() {
     let world = World::start().await;
     for image in [BUSYBOX, PYTHON] {
-        let container = Container::idle(image).await;
+        let container = world.idle(image).await;
         for query in ["mode=shell", "mode=exec"] {
             let mut client = world.open(&container, query).await;
             client.type_in("echo go; sleep 1000; echo $((40 + 2))\n").await;
             client.until("go").await;
-            crate::harness::eventually("it sleeps", async || container.processes().await.iter().any(|line| line == "sleep 1000"))
+            super::client::eventually("it sleeps", async || container.processes().await.iter().any(|line| line == "sleep 1000"))
                 .await;
             client.signal("INT").await;
             client.type_in("echo $((100 + 30)); exit 5\n").await;
@@ -114,7 +117,8 @@ async fn an_interrupt_stops_what_runs_and_leaves_the_shell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_shell_is_137_even_if_it_ignores_everything() {
-    let (world, container) = (World::start().await, Container::idle(PYTHON).await);
+    let world = World::start().await;
+    let container = world.idle(PYTHON).await;
     for query in ["mode=shell", "mode=exec"] {
         let mut client = world.open(&container, query).await;
         client.type_in("trap '' INT TERM HUP QUIT; echo rea''dy\n").await;
@@ -128,21 +132,20 @@ async fn a_killed_shell_is_137_even_if_it_ignores_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_not_there_is_an_error_in_the_engines_words() {
-    let (world, container) = (World::start().await, Container::idle(BARE).await);
+    let world = World::start().await;
+    let container = world.idle(BARE).await;
     for query in ["mode=shell", "mode=exec", "mode=exec&shell=/bin/fish", "mode=shell&cwd=/nowhere&shell=/bin/sleep"] {
         let heard = world.open(&container, query).await.rest().await;
         let [error, closed] = heard.others.as_slice() else { panic!("{query}: {heard:?}") };
         assert!(error["error"]["message"].as_str().unwrap().contains("no such file or directory"), "{query}: {error}");
         assert_eq!(closed["code"], 1000, "{query}");
     }
-    container.stop().await;
-    let heard = world.open(&container, "mode=shell").await.rest().await;
-    assert!(heard.others[0]["error"]["message"].as_str().unwrap().contains("is not running"), "{heard:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_make_no_sense_are_answered_and_dropped() {
-    let (world, container) = (World::start().await, Container::idle(BUSYBOX).await);
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
     let mut client = world.open(&container, "mode=exec").await;
     assert_eq!(client.next().await["type"], "ready");
     for nonsense in [json!([]), json!({ "type": "resize", "cols": 0, "rows": 1 }), json!({ "type": "signal", "name": "STOP" })] {

@@ -1,0 +1,34 @@
+# The two commands are `make run` and `make test`; the rest is what they are made of, and `make demo` beside them.
+.PHONY: run test demo bench setup build fmt deny
+
+# Sets up what is missing, and serves on :8080.
+run: setup
+	@scripts/setup-env
+	@scripts/cargo build --release --locked --bin berth
+	@scripts/serve
+
+# Sets up what is missing, and runs every check there is.
+test:
+	@scripts/check
+
+# Runs the deploy loop against the server that `make run` started, and shows it.
+demo:
+	@scripts/demo
+
+# Measures, side by side, and writes docs/performance.md.
+bench: setup
+	@scripts/bench
+
+setup:
+	@scripts/setup-build
+	@scripts/setup-engine
+
+build: setup
+	@scripts/cargo build --release --locked --bin berth
+
+fmt:
+	cargo fmt
+
+# Licenses, bans and sources of all dependencies (needs cargo-deny), and its advisories where they can be fetched.
+deny:
+	cargo deny check licenses bans sources

@@ -1,0 +1,76 @@
+//! Wiring: from the settings and a bound listener to a running server, and to its orderly end.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use actix_web::{dev::Server, web::Data};
+use tokio::{runtime::Handle, time::timeout};
+
+use crate::{
+    action_log::ActionLog,
+    compose::cli::Compose,
+    config::Config,
+    containers::Containers,
+    engine::Engine,
+    error::{Error, Result},
+    http::{self, App},
+    terminal::Sessions,
+};
+
+/// How long changes under way may take to end once the server is asked to stop.
+const CHANGES: Duration = Duration::from_secs(60);
+
+/// A server that is ready to run.
+pub struct Application {
+    server: Server,
+    address: SocketAddr,
+    app: Data<App>,
+}
+
+impl Application {
+    /// Opens the folders and the engine's connection, and serves on `listener` once run.
+    ///
+    /// # Errors
+    /// What keeps the server from starting.
+    pub fn build(config: &Config, listener: TcpListener) -> Result<Self> {
+        let runtime = Handle::current();
+        let address = listener.local_addr().map_err(Error::io("use the listener"))?;
+        let log = ActionLog::open(&config.log_dir)?;
+        let engine = Engine::connect(&config.docker_host)?;
+        let compose = Compose::new(&config.compose);
+        let containers = Containers::open(config, engine.clone(), compose.clone(), runtime.clone())?;
+        let sessions = Sessions::new(engine.clone(), runtime.clone());
+        let (swept, known) = (sessions.clone(), containers.clone());
+        runtime.spawn(async move { swept.sweep(&known.once_watched().await).await });
+        let app = Data::new(App::new(config, containers, sessions, engine, compose, log));
+        let server = http::serve(listener, app.clone()).map_err(Error::io("listen"))?;
+        Ok(Self { server, address, app })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`; then takes no more requests, ends the terminals, and lets what is under way end.
+    ///
+    /// # Errors
+    /// [`std::io::Error`] of the listener.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+        let handle = self.server.handle();
+        let mut server = std::pin::pin!(self.server);
+        tokio::select! {
+            ended = &mut server => return ended,
+            () = shutdown => tracing::info!("stopping"),
+        }
+        self.app.sessions.close_all().await;
+        let (_, ended) = tokio::join!(handle.stop(true), server);
+        if timeout(CHANGES, self.app.containers.finished()).await.is_err() {
+            tracing::error!("changes under way did not end in time; the next start finishes or takes back what they left");
+        }
+        self.app.log.flush().await;
+        ended
+    }
+}

@@ -1,0 +1,232 @@
+//! The one place that starts processes: `docker compose` in a project's folder, with an argument vector and an environment
+//! of its own, a time limit, and a bounded memory of what it said.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    config::ComposeConfig,
+    error::{Error, Result},
+};
+
+/// How much of what it said on stderr is kept: the end.
+const STDERR_BYTES: usize = 4096;
+
+/// How long the pipes of an ended process are still read, should something that it started hold them open.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Where Docker's packages put the plugin (the folders that the docker CLI looks in).
+const PLUGIN_FOLDERS: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
+
+/// The compose program, and how many of it may run; cheap to clone.
+#[derive(Clone)]
+pub struct Compose {
+    /// The program and its leading arguments.
+    program: Arc<[OsString]>,
+    environment: Arc<[(String, String)]>,
+    slots: Arc<Semaphore>,
+    timeout: Duration,
+    pull_timeout: Duration,
+}
+
+/// One folder's project.
+pub struct Project<'a> {
+    pub folder: &'a Path,
+    pub name: &'a str,
+}
+
+impl Compose {
+    pub fn new(config: &ComposeConfig) -> Self {
+        let program: Vec<OsString> = match config.program.clone().or_else(|| plugin(&config.environment)) {
+            Some(path) => vec![path.into()],
+            None => vec!["docker".into(), "compose".into()],
+        };
+        Self {
+            program: program.into(),
+            environment: config.environment.clone().into(),
+            slots: Arc::new(Semaphore::new(config.concurrency)),
+            timeout: config.timeout,
+            pull_timeout: config.pull_timeout,
+        }
+    }
+
+    /// The version that the program says it has.
+    ///
+    /// # Errors
+    /// As [`Compose::run`].
+    pub async fn version(&self) -> Result<String> {
+        let words = ["version", "--short"];
+        Ok(self.execute(Path::new("/"), &words, &words, "", self.timeout).await?.trim().to_owned())
+    }
+
+    /// Runs one command of `docker compose` for a project, such as `["stop", "--timeout", "10"]`. `extra` is added to the
+    /// usual time limit, for a command that waits by itself.
+    ///
+    /// # Errors
+    /// [`Error::ComposeFailed`], [`Error::ComposeTimeout`] (its whole process group is ended then),
+    /// [`Error::EngineUnavailable`] where it could not reach the engine.
+    pub async fn run(&self, project: &Project<'_>, command: &[&str], extra: Duration) -> Result<()> {
+        self.run_within(project, command, self.timeout + extra).await
+    }
+
+    /// Brings up a project that needs no folder, given as text.
+    ///
+    /// # Errors
+    /// As [`Compose::run`].
+    pub async fn up_text(&self, name: &str, text: &str) -> Result<()> {
+        self.run_text(name, text, &["up", "--detach"], self.timeout).await
+    }
+
+    /// Fetches the image of a project given as text, within the longer time limit of pulls.
+    ///
+    /// # Errors
+    /// As [`Compose::run`].
+    pub async fn pull_text(&self, name: &str, text: &str) -> Result<()> {
+        self.run_text(name, text, &["pull", "--quiet"], self.pull_timeout).await
+    }
+
+    async fn run_within(&self, project: &Project<'_>, command: &[&str], limit: Duration) -> Result<()> {
+        let words = [&options("compose.yaml", project.name), command].concat();
+        self.execute(project.folder, &words, command, "", limit).await.map(drop)
+    }
+
+    async fn run_text(&self, name: &str, text: &str, command: &[&str], limit: Duration) -> Result<()> {
+        let words = [&options("-", name), command].concat();
+        self.execute(Path::new("/"), &words, command, text, limit).await.map(drop)
+    }
+
+    async fn execute(&self, folder: &Path, words: &[&str], command: &[&str], stdin: &str, limit: Duration) -> Result<String> {
+        let _slot = self.slots.acquire().await.map_err(|error| Error::io("wait for a turn")(std::io::Error::other(error)))?;
+        let command = command.join(" ");
+        let started = std::time::Instant::now();
+        let mut child = self.spawn(folder, words).map_err(Error::io("start docker compose"))?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // A program that doesn't read it says so by its exit code.
+            let _ = timeout(limit, pipe.write_all(stdin.as_bytes())).await;
+        }
+        let stdout = child.stdout.take().map(|pipe| tokio::spawn(tail(pipe)));
+        let stderr = child.stderr.take().map(|pipe| tokio::spawn(tail(pipe)));
+        let Ok(ended) = timeout(limit, child.wait()).await else {
+            child.end_group();
+            tracing::warn!(%command, limit_s = limit.as_secs(), "docker compose was ended at its time limit");
+            return Err(Error::ComposeTimeout { command, limit });
+        };
+        let status = ended.map_err(Error::io("wait for docker compose"))?;
+        let (stdout, stderr) = (read(stdout).await, read(stderr).await);
+        tracing::debug!(%command, %status, duration_ms = started.elapsed().as_millis(), "docker compose ran");
+        if status.success() { Ok(stdout) } else { Err(failure(command, status, stderr)) }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this file owns child processes")]
+    fn spawn(&self, folder: &Path, words: &[&str]) -> std::io::Result<Group> {
+        let child = tokio::process::Command::new(&self.program[0])
+            .args(&self.program[1..])
+            .args(words)
+            .current_dir(folder)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        Ok(Group(child))
+    }
+}
+
+/// A child with a process group of its own, all of which ends with it.
+struct Group(tokio::process::Child);
+
+impl Group {
+    fn end_group(&self) {
+        // The id is known for as long as the child has not been waited for, so it can't be another's.
+        let leader = self.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+        if let Some(leader) = leader {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl std::ops::Deref for Group {
+    type Target = tokio::process::Child;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Group {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.end_group();
+    }
+}
+
+/// Everything that Compose would else look for in its surroundings, named, so that a file that someone put beside the
+/// project is not obeyed.
+fn options<'a>(file: &'a str, name: &'a str) -> [&'a str; 12] {
+    let (directory, environment) = ("--project-directory", "--env-file");
+    ["--file", file, directory, ".", "--project-name", name, environment, "/dev/null", "--ansi", "never", "--progress", "quiet"]
+}
+
+/// The plugin's own binary: called directly it is the same program, some 50 ms sooner.
+fn plugin(environment: &[(String, String)]) -> Option<PathBuf> {
+    let variable = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| PathBuf::from(value));
+    let own =
+        variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker"))).map(|config| config.join("cli-plugins"));
+    own.into_iter()
+        .chain(PLUGIN_FOLDERS.map(PathBuf::from))
+        .map(|folder| folder.join("docker-compose"))
+        .find(|path| path.is_file())
+}
+
+/// Reads a pipe to its end and keeps the end.
+async fn tail(mut pipe: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        kept.extend_from_slice(&chunk[..count]);
+        kept.drain(..kept.len().saturating_sub(STDERR_BYTES));
+    }
+    kept
+}
+
+async fn read(reader: Option<JoinHandle<Vec<u8>>>) -> String {
+    let Some(mut reader) = reader else { return String::new() };
+    match timeout(LINGER, &mut reader).await {
+        Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => {
+            reader.abort();
+            String::new()
+        }
+    }
+}
+
+fn failure(command: String, status: ExitStatus, stderr: String) -> Error {
+    if stderr.contains("Cannot connect to the Docker daemon") || stderr.contains("error during connect") {
+        return Error::EngineUnavailable(stderr.trim().lines().last().unwrap_or_default().to_owned());
+    }
+    Error::ComposeFailed { command, exit_code: status.code(), stderr }
+}

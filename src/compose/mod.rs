@@ -1,0 +1,5 @@
+//! Compose projects: the pure way from a specification to `compose.yaml`, and the `docker compose` CLI that acts on it.
+
+pub mod cli;
+pub mod file;
+pub mod render;

@@ -1,0 +1,198 @@
+//! From a specification to `compose.yaml`: pure, and the same bytes for the same input.
+
+use serde_yaml::{Mapping, Value};
+
+use super::file::{Template, literal};
+use crate::{
+    config::Defaults,
+    domain::{id::Cuid, port::PortMapping, spec::Spec, text::Image},
+};
+
+/// The label by which a container is known as one of berth's; its value is the cuid.
+pub const LABEL: &str = "berth.cuid";
+
+/// The script that is run where a specification has no command, as the container sees it.
+const BOOT: &str = "/app/boot.py";
+
+/// What a project is rendered from.
+pub struct Project<'a> {
+    pub cuid: Cuid,
+    pub spec: &'a Spec,
+    /// Whether the mount holds a `boot.py`.
+    pub boot: bool,
+    pub defaults: &'a Defaults,
+    /// The existing network that the container joins.
+    pub network: &'a str,
+}
+
+impl Project<'_> {
+    /// The project's `compose.yaml`.
+    pub fn render(&self, template: &Template) -> String {
+        let network = Mapping::from_iter([("name".into(), literal(self.network)), ("external".into(), true.into())]);
+        let networks = Mapping::from_iter([("shared".into(), network.into())]);
+        template.project(&self.cuid.to_string(), self.service(), Mapping::from_iter([("networks".into(), networks.into())]))
+    }
+
+    fn service(&self) -> Mapping {
+        let (spec, defaults) = (self.spec, self.defaults);
+        let mut service = Mapping::new();
+        let mut set = |key: &str, value: Value| drop(service.insert(key.into(), value));
+        set("image", literal(spec.image.as_str()));
+        set("container_name", self.cuid.to_string().into());
+        match &spec.command {
+            Some(command) => set("command", command.words().map(literal).collect()),
+            // The entrypoint, so that an image's own one can't take the script for its argument.
+            None if self.boot => set("entrypoint", ["python3", "-u", BOOT].map(Value::from).to_vec().into()),
+            None => (),
+        }
+        set("init", true.into());
+        set("security_opt", Value::Sequence(vec!["no-new-privileges:true".into()]));
+        set("user", defaults.owner.to_string().into());
+        set("working_dir", "/app".into());
+        set("volumes", Value::Sequence(vec![mount()]));
+        set("environment", self.environment());
+        set("labels", self.labels());
+        set("networks", Value::Sequence(vec!["shared".into()]));
+        if !spec.ports.is_empty() {
+            set("ports", spec.ports.iter().map(port).collect());
+        }
+        let limits = &spec.resources;
+        if let Some(cpus) = limits.cpus.or(defaults.cpus) {
+            set("cpus", cpus.get().into());
+        }
+        if let Some(memory) = limits.memory.as_ref().or(defaults.memory.as_ref()) {
+            set("mem_limit", memory.as_str().into());
+        }
+        if let Some(pids) = limits.pids.or(defaults.pids) {
+            set("pids_limit", pids.get().into());
+        }
+        service
+    }
+
+    fn environment(&self) -> Value {
+        let own = [("CONTAINER_UID", self.cuid.to_string()), ("TAGS", self.spec.joined_tags())];
+        let asked = self.spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str().to_owned()));
+        own.into_iter().chain(asked).map(|(name, value)| literal(&format!("{name}={value}"))).collect()
+    }
+
+    fn labels(&self) -> Value {
+        let name = self.spec.name.iter().map(|name| ("berth.name", name.as_str()));
+        let asked = self.spec.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let cuid = self.cuid.to_string();
+        std::iter::once((LABEL, cuid.as_str()))
+            .chain(name)
+            .chain(asked)
+            .map(|(key, value)| literal(&format!("{key}={value}")))
+            .collect()
+    }
+}
+
+/// A project that is only there to have its image pulled.
+pub fn image_only(image: &Image) -> String {
+    let service = Mapping::from_iter([("image".into(), literal(image.as_str()))]);
+    Template::default().project("image", service, Mapping::new())
+}
+
+fn mount() -> Value {
+    let bind = [("type", "bind"), ("source", "./app"), ("target", "/app")];
+    Mapping::from_iter(bind.map(|(key, value)| (key.into(), value.into()))).into()
+}
+
+fn port(port: &PortMapping) -> Value {
+    let mut entry = Mapping::from_iter([("target".into(), port.container.get().into())]);
+    if port.host != 0 {
+        entry.insert("published".into(), port.host.to_string().into());
+    }
+    entry.insert("protocol".into(), port.protocol.as_str().into());
+    if let Some(ip) = port.host_ip {
+        entry.insert("host_ip".into(), ip.to_string().into());
+    }
+    entry.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(spec: &serde_json::Value, boot: bool, defaults: &Defaults) -> String {
+        let cuid = "c123e4567-e89b-12d3-a456-426614174000".parse().unwrap();
+        let spec = Spec::from_json(spec).unwrap();
+        let template = Template::parse(include_str!("../../templates/compose.yaml")).unwrap();
+        Project { cuid, spec: &spec, boot, defaults, network: "berth" }.render(&template)
+    }
+
+    fn defaults() -> Defaults {
+        Defaults { owner: "1000:1000".parse().unwrap(), cpus: None, memory: None, pids: None }
+    }
+
+    #[test]
+    fn the_guide_s_container_is_rendered_whole() {
+        let spec = json!({"image": "python:3.12-slim", "env": {"APP_ENV": "production"}, "tags": ["web", "production"],
+            "resources": {"cpus": 1.0, "memory": "4096m", "pids": 2048}, "ports": [{"host": 8080, "container": 80, "protocol": "tcp"}]});
+        let expected = r#"# Generated by berth from container.json; a change through the API writes it anew.
+name: "c123e4567-e89b-12d3-a456-426614174000"
+services:
+  c123e4567-e89b-12d3-a456-426614174000:
+    logging:
+      driver: "json-file"
+      options:
+        max-size: "10m"
+        max-file: "3"
+    image: "python:3.12-slim"
+    container_name: "c123e4567-e89b-12d3-a456-426614174000"
+    entrypoint:
+      - "python3"
+      - "-u"
+      - "/app/boot.py"
+    init: true
+    security_opt:
+      - "no-new-privileges:true"
+    user: "1000:1000"
+    working_dir: "/app"
+    volumes:
+      - type: "bind"
+        source: "./app"
+        target: "/app"
+    environment:
+      - "CONTAINER_UID=c123e4567-e89b-12d3-a456-426614174000"
+      - "TAGS=web,production"
+      - "APP_ENV=production"
+    labels:
+      - "berth.cuid=c123e4567-e89b-12d3-a456-426614174000"
+    networks:
+      - "shared"
+    ports:
+      - target: 80
+        published: "8080"
+        protocol: "tcp"
+    cpus: 1.0
+    mem_limit: "4096m"
+    pids_limit: 2048
+networks:
+  shared:
+    name: "berth"
+    external: true
+"#;
+        assert_eq!(render(&spec, true, &defaults()), expected);
+    }
+
+    #[test]
+    fn a_command_wins_over_boot_py_and_a_client_s_dollar_is_doubled() {
+        let text = render(
+            &json!({"image": "a", "command": ["echo", "$HOME"], "env": {"X": "${Y:-z}"}, "labels": {"k": "$$"}}),
+            true,
+            &defaults(),
+        );
+        assert!(text.contains(r#"- "$$HOME""#) && !text.contains("boot.py"), "{text}");
+        assert!(text.contains(r#"- "X=$${Y:-z}""#) && text.contains(r#"- "k=$$$$""#), "{text}");
+    }
+
+    #[test]
+    fn the_server_s_defaults_stand_in_for_limits_that_are_not_asked_for() {
+        let defaults = Defaults { memory: "512m".to_owned().try_into().ok(), pids: 100.try_into().ok(), ..defaults() };
+        let text = render(&json!({"image": "a", "resources": {"pids": 7}}), false, &defaults);
+        assert!(text.contains("mem_limit: \"512m\"") && text.contains("pids_limit: 7\n"), "{text}");
+    }
+}

@@ -1,0 +1,335 @@
+//! Every setting once: its name, default, what it takes, and what it is for. Read from `.env`, then from the
+//! environment, which wins. Nothing else in berth reads either.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use crate::domain::{
+    owner::Owner,
+    resources::{Cpus, Memory, Pids},
+};
+
+/// The value of `APP_PASS` in `.env.example`, with which the server refuses to start.
+pub const PLACEHOLDER_PASSWORD: &str = "change-me";
+
+/// What the server runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub user: String,
+    pub password: Secret,
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub log_dir: PathBuf,
+    pub template_dir: PathBuf,
+    /// Errors carry a stack trace.
+    pub development: bool,
+    /// Origins, besides the server's own, that a browser may send changes and open terminals from.
+    pub allowed_origins: Vec<String>,
+    pub compose: ComposeConfig,
+    pub defaults: Defaults,
+    pub limits: Limits,
+    /// Where the engine listens, as the docker CLI takes it.
+    pub docker_host: String,
+    /// A filter of the log on stderr, in `tracing`'s syntax.
+    pub log_filter: String,
+}
+
+/// How `docker compose` is run.
+#[derive(Clone, Debug)]
+pub struct ComposeConfig {
+    /// The program; `None` looks for the plugin's own binary, then takes `docker compose`.
+    pub program: Option<PathBuf>,
+    pub timeout: Duration,
+    pub pull_timeout: Duration,
+    /// How many may run at once.
+    pub concurrency: usize,
+    /// The part of the environment that the CLI needs to reach the engine and registries; it gets nothing else.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What a container gets where its specification is silent.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The user of the main process and the owner of the mount's files.
+    pub owner: Owner,
+    pub cpus: Option<Cpus>,
+    pub memory: Option<Memory>,
+    pub pids: Option<Pids>,
+}
+
+/// Bounds on uploads.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Of an uploaded archive as sent.
+    pub upload_bytes: u64,
+    pub extracted: crate::files::archive::Limits,
+}
+
+/// A value that no log shows.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// The one line that a start ends with when a setting can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{name} is not set: {takes}")]
+    Missing { name: &'static str, takes: &'static str },
+    #[error("{name}={value:?} can't be used: it takes {takes}")]
+    Unusable { name: &'static str, value: String, takes: &'static str },
+    #[error("APP_PASS is still the placeholder of .env.example: set a password of your own")]
+    Placeholder,
+    #[error("{0}")]
+    DotEnv(String),
+}
+
+/// The variables of the environment that the docker CLI and its compose plugin read to find the engine, registries and
+/// their credentials.
+const CLI_VARIABLES: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+    "DOCKER_API_VERSION",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "XDG_RUNTIME_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
+
+impl Config {
+    /// Reads `.env` in the working directory, if there is one, and the environment.
+    ///
+    /// # Errors
+    /// The first setting that can't be used, or a `.env` that can't be read.
+    #[expect(clippy::disallowed_methods, reason = "this file owns the environment")]
+    pub fn load() -> Result<Self, ConfigError> {
+        let mut variables = HashMap::new();
+        match dotenvy::from_filename_iter(".env") {
+            Ok(lines) => {
+                for line in lines {
+                    variables.extend([line.map_err(|error| ConfigError::DotEnv(format!(".env can't be read: {error}")))?]);
+                }
+            }
+            Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => (),
+            Err(error) => return Err(ConfigError::DotEnv(format!(".env can't be read: {error}"))),
+        }
+        variables.extend(std::env::vars());
+        Self::from_lookup(|name, _default| variables.get(name).cloned())
+    }
+
+    /// Reads every setting through `lookup`, which is given its name and default; a value of nothing but spaces is as
+    /// good as none.
+    ///
+    /// # Errors
+    /// The first setting that can't be used.
+    pub fn from_lookup(lookup: impl Fn(&'static str, &'static str) -> Option<String>) -> Result<Self, ConfigError> {
+        let read = Reader { lookup: &lookup };
+        let password = read.required("APP_PASS", "it is the password that clients send")?;
+        if password == PLACEHOLDER_PASSWORD {
+            return Err(ConfigError::Placeholder);
+        }
+        Ok(Self {
+            user: read.required("APP_USER", "it is the user name that clients send")?,
+            password: Secret(password),
+            listen: SocketAddr::new(
+                read.parsed::<IpAddr>("HOST", "0.0.0.0", "an IP address to listen on")?,
+                read.parsed("PORT", "8080", "a port from 0 to 65535 (0: any free one)")?,
+            ),
+            data_dir: read.text("DATA_DIR", "./data").into(),
+            log_dir: read.text("LOG_DIR", "./logs").into(),
+            template_dir: read.text("TEMPLATE_DIR", "./templates").into(),
+            development: read.with("APP_ENV", "production", "production or development", |word| match word {
+                "production" => Some(false),
+                "development" => Some(true),
+                _ => None,
+            })?,
+            allowed_origins: read.with(
+                "ALLOWED_ORIGINS",
+                "",
+                "origins such as https://panel.example.org, with commas",
+                origins,
+            )?,
+            compose: read.compose()?,
+            defaults: read.defaults()?,
+            limits: read.limits()?,
+            docker_host: read.text("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            log_filter: read.text("RUST_LOG", "info"),
+        })
+    }
+}
+
+/// Reads single settings; each method takes a name, a default and what the setting takes.
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&'static str, &'static str) -> Option<String>,
+}
+
+impl Reader<'_> {
+    fn given(&self, name: &'static str, default: &'static str) -> Option<String> {
+        (self.lookup)(name, default).filter(|value| !value.trim().is_empty())
+    }
+
+    fn text(&self, name: &'static str, default: &'static str) -> String {
+        self.given(name, default).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn required(&self, name: &'static str, takes: &'static str) -> Result<String, ConfigError> {
+        self.given(name, "").ok_or(ConfigError::Missing { name, takes })
+    }
+
+    fn with<T>(
+        &self,
+        name: &'static str,
+        default: &'static str,
+        takes: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let value = self.text(name, default);
+        parse(value.trim()).ok_or(ConfigError::Unusable { name, value, takes })
+    }
+
+    fn parsed<T: FromStr>(&self, name: &'static str, default: &'static str, takes: &'static str) -> Result<T, ConfigError> {
+        self.with(name, default, takes, |value| value.parse().ok())
+    }
+
+    /// A setting without a default.
+    fn optional<T>(
+        &self,
+        name: &'static str,
+        takes: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        match self.given(name, "") {
+            None => Ok(None),
+            Some(value) => parse(value.trim()).map(Some).ok_or(ConfigError::Unusable { name, value, takes }),
+        }
+    }
+
+    fn compose(&self) -> Result<ComposeConfig, ConfigError> {
+        let seconds = |value: &str| value.parse().ok().filter(|s| (1..=86_400).contains(s)).map(Duration::from_secs);
+        Ok(ComposeConfig {
+            program: self.given("COMPOSE_BIN", "").map(PathBuf::from),
+            timeout: self.with("COMPOSE_TIMEOUT_S", "30", "seconds from 1 to 86400", seconds)?,
+            pull_timeout: self.with("PULL_TIMEOUT_S", "600", "seconds from 1 to 86400", seconds)?,
+            concurrency: self.with("COMPOSE_CONCURRENCY", "4", "a count from 1 to 256", |value| {
+                value.parse().ok().filter(|count| (1..=256).contains(count))
+            })?,
+            environment: CLI_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), (self.lookup)(name, "")?))).collect(),
+        })
+    }
+
+    fn defaults(&self) -> Result<Defaults, ConfigError> {
+        Ok(Defaults {
+            owner: self.parsed("DEFAULT_USER_UID", "1000:1000", "a numeric uid:gid such as 1000:1000")?,
+            cpus: self.optional("DEFAULT_CPUS", "a number of processors such as 0.5", |value| {
+                Cpus::try_from(value.parse::<f64>().ok()?).ok()
+            })?,
+            memory: self.optional("DEFAULT_MEMORY", "a size such as 512m", |value| Memory::try_from(value.to_owned()).ok())?,
+            pids: self.optional("DEFAULT_PIDS", "a count from 1", |value| Pids::try_from(value.parse::<i64>().ok()?).ok())?,
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        Ok(Limits {
+            upload_bytes: self.parsed("MAX_UPLOAD_BYTES", "2147483648", "a number of bytes")?,
+            extracted: crate::files::archive::Limits {
+                extracted_bytes: self.parsed("MAX_EXTRACTED_BYTES", "8589934592", "a number of bytes")?,
+                extracted_files: self.parsed("MAX_EXTRACTED_FILES", "200000", "a number of files")?,
+            },
+        })
+    }
+}
+
+fn origins(list: &str) -> Option<Vec<String>> {
+    let one = |origin: &str| {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"))?;
+        (!host.is_empty() && !host.contains('/')).then(|| origin.to_ascii_lowercase())
+    };
+    list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<const N: usize>(set: [(&'static str, &str); N]) -> Result<Config, ConfigError> {
+        let mut all = HashMap::from([("APP_USER", "admin"), ("APP_PASS", "secret")]);
+        all.extend(set);
+        Config::from_lookup(|name, _| all.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn an_unusable_setting_is_told_in_a_line_with_its_name_value_and_what_it_takes() {
+        for (name, value) in [
+            ("PORT", "http"),
+            ("HOST", "localhost:80"),
+            ("APP_ENV", "test"),
+            ("COMPOSE_TIMEOUT_S", "0"),
+            ("COMPOSE_CONCURRENCY", "many"),
+            ("DEFAULT_USER_UID", "root"),
+            ("DEFAULT_CPUS", "0"),
+            ("DEFAULT_MEMORY", "lots"),
+            ("DEFAULT_PIDS", "-1"),
+            ("MAX_UPLOAD_BYTES", "2G"),
+            ("ALLOWED_ORIGINS", "panel.example.org"),
+        ] {
+            let line = with([(name, value)]).unwrap_err().to_string();
+            assert!(line.starts_with(&format!("{name}={value:?} can't be used: it takes ")) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_placeholder_password_stops_the_start_and_is_not_shown() {
+        assert!(with([("APP_PASS", " ")]).unwrap_err().to_string().starts_with("APP_PASS is not set"));
+        assert!(with([("APP_USER", "")]).unwrap_err().to_string().starts_with("APP_USER is not set"));
+        assert!(with([("APP_PASS", PLACEHOLDER_PASSWORD)]).unwrap_err().to_string().contains("placeholder"));
+        assert!(!format!("{:?}", with([]).unwrap()).contains("secret\""));
+    }
+
+    /// `.env.example` shows every setting with its default, and no other.
+    #[test]
+    fn the_example_file_shows_every_setting_with_its_default() {
+        let asked = std::cell::RefCell::new(std::collections::BTreeMap::new());
+        Config::from_lookup(|name, default| {
+            // DOCKER_HOST is also passed on to the CLI as it is, where it has no default.
+            let mut asked = asked.borrow_mut();
+            let shown = asked.entry(name).or_insert(default);
+            *shown = if shown.is_empty() { default } else { shown };
+            matches!(name, "APP_USER" | "APP_PASS").then(|| "x".to_owned())
+        })
+        .unwrap();
+        let mut asked = asked.into_inner();
+        asked.retain(|name, _| !CLI_VARIABLES.contains(name) || *name == "DOCKER_HOST");
+        asked.extend([("APP_USER", "admin"), ("APP_PASS", PLACEHOLDER_PASSWORD)]);
+        let example = include_str!("../.env.example");
+        let shown: std::collections::BTreeMap<_, _> = example
+            .lines()
+            .map(|line| line.trim_start_matches('#'))
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        assert_eq!(shown, asked);
+    }
+}

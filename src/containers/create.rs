@@ -1,0 +1,102 @@
+//! Creating a container: its folder, its project, its container at the engine, and last its `container.json`.
+
+use std::time::Duration;
+
+use chrono::Local;
+
+use super::{Containers, index::Container, on_disk, store::Record};
+use crate::{
+    domain::{id::Cuid, resources::Cpus, spec::Spec},
+    error::{Error, Result},
+    files::root::Mount,
+};
+
+impl Containers {
+    /// Creates a container, which is not started. An image that is not there is pulled. A failure leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::ImageNotFound`], [`Error::Invalid`], and those of Compose, the engine and the disk.
+    pub async fn create(&self, spec: Spec) -> Result<Container> {
+        let this = self.clone();
+        self.to_the_end(async move {
+            this.check_processors(&spec).await?;
+            let cuid = Cuid::new();
+            if let Some(name) = &spec.name {
+                this.0.index.reserve(name, cuid)?;
+            }
+            let name = spec.name.clone();
+            let made = this.make(cuid, spec).await;
+            if let (Err(_), Some(name)) = (&made, name) {
+                this.0.index.free(&name, cuid);
+            }
+            made
+        })
+        .await
+    }
+
+    async fn make(&self, cuid: Cuid, spec: Spec) -> Result<Container> {
+        self.ensure_image(&spec.image).await?;
+        match self.make_all(cuid, &spec).await {
+            Ok(record) => {
+                let seen = self.0.index.ticket();
+                let state = self.0.engine.state(&cuid.to_string()).await.unwrap_or_default();
+                tracing::info!(%cuid, image = spec.image.as_str(), "container created");
+                Ok(self.0.index.insert(record, state, seen))
+            }
+            Err(error) => {
+                // Its volumes are as new as itself.
+                self.take_away(cuid, &["--volumes"]).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn make_all(&self, cuid: Cuid, spec: &Spec) -> Result<Record> {
+        let (store, owner) = (self.0.store.clone(), self.0.defaults.owner);
+        on_disk(move || {
+            store.begin(cuid)?;
+            Mount::create(&store.folder(cuid), owner).map(drop)
+        })
+        .await?;
+        let project = self.render(cuid, spec).await?;
+        self.write_project(cuid, project).await?;
+        self.compose_create(cuid).await?;
+        let record = Record { cuid, created_at: Local::now(), spec: spec.clone() };
+        let store = self.0.store.clone();
+        on_disk(move || store.commit(&record).map(|()| record)).await
+    }
+
+    /// Takes away what there is of a container whose folder has no `container.json`. What can't be taken away now is when
+    /// the server next starts.
+    pub(super) async fn take_away(&self, cuid: Cuid, volumes: &[&str]) {
+        let store = self.0.store.clone();
+        let begun = on_disk(move || store.project(cuid)).await;
+        let down = match begun {
+            Ok(None) => Ok(()),
+            _ => self.compose(cuid, &[&["down", "--timeout", "0"], volumes].concat(), Duration::ZERO).await,
+        };
+        let store = self.0.store.clone();
+        let removed = match down {
+            Ok(()) => on_disk(move || store.remove(cuid)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::error!(%cuid, %error, "what is left of a container could not be removed; the next start tries again");
+        }
+    }
+
+    /// The engine refuses more processors than the machine has; that is the caller's mistake, not the project's failure.
+    pub(super) async fn check_processors(&self, spec: &Spec) -> Result<()> {
+        let Some(cpus) = spec.resources.cpus.map(Cpus::get) else { return Ok(()) };
+        let there = self.0.engine.processors().await?;
+        if cpus <= there {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "INVALID_RESOURCES",
+            "resources.cpus",
+            format!("resources.cpus: the machine has {there} processors"),
+            cpus,
+        ))
+    }
+}

@@ -1,0 +1,291 @@
+//! The containers in memory: what reads are answered from. Rebuilt from the folders at start; kept true by the watcher and
+//! by every change. Readers wait for nobody: the lock is held for the time of a copy and never across an `.await`.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use chrono::{DateTime, Local};
+use tokio::sync::Mutex;
+
+use super::store::Record;
+use crate::{
+    domain::{id::Cuid, spec::Spec, status::Status, text::Name},
+    engine::state::State,
+    error::{Error, Result},
+};
+
+/// A container as it is known now.
+#[derive(Clone, Debug)]
+pub struct Container {
+    pub record: Arc<Record>,
+    pub state: Arc<State>,
+}
+
+/// Place in the list, newest first: when it was created, then the cuid where two were created at once.
+pub type Place = (DateTime<Local>, Cuid);
+
+/// What a listing leaves in.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Empty: every status.
+    pub statuses: Vec<Status>,
+    pub tag: Option<String>,
+    pub label: Option<(String, String)>,
+}
+
+/// A page of a listing.
+pub struct Page {
+    pub containers: Vec<Container>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Place>,
+}
+
+/// When a look at the engine began. A look that began earlier never overwrites what a later one saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// All containers, by cuid and by age.
+#[derive(Default)]
+pub struct Index {
+    inner: RwLock<Inner>,
+    tickets: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_cuid: HashMap<Cuid, Slot>,
+    by_age: BTreeSet<Place>,
+    names: HashMap<Name, Cuid>,
+}
+
+struct Slot {
+    container: Container,
+    seen: Ticket,
+    /// Held during a change, so that changes of one container come one after the other, in the order of their arrival.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Index {
+    /// Takes a name for `cuid`, until [`Index::free`].
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`].
+    pub fn reserve(&self, name: &Name, cuid: Cuid) -> Result<()> {
+        match *self.write().names.entry(name.clone()).or_insert(cuid) {
+            holder if holder == cuid => Ok(()),
+            holder => Err(Error::NameTaken { name: name.as_str().to_owned(), holder }),
+        }
+    }
+
+    /// Gives a name back, if `cuid` has it.
+    pub fn free(&self, name: &Name, cuid: Cuid) {
+        let names = &mut self.write().names;
+        if names.get(name) == Some(&cuid) {
+            names.remove(name);
+        }
+    }
+
+    /// Adds a container, or replaces its record. Its name has been reserved.
+    pub fn insert(&self, record: Record, state: State, seen: Ticket) -> Container {
+        let mut inner = self.write();
+        let cuid = record.cuid;
+        let container = Container { record: Arc::new(record), state: Arc::new(state) };
+        let turn = inner.by_cuid.get(&cuid).map_or_else(Arc::default, |slot| slot.turn.clone());
+        inner.by_age.insert((container.record.created_at, cuid));
+        inner.by_cuid.insert(cuid, Slot { container: container.clone(), seen, turn });
+        container
+    }
+
+    /// Forgets a container and its name.
+    pub fn remove(&self, cuid: Cuid) {
+        let mut inner = self.write();
+        if let Some(slot) = inner.by_cuid.remove(&cuid) {
+            inner.by_age.remove(&(slot.container.record.created_at, cuid));
+            inner.names.retain(|_, holder| *holder != cuid);
+        }
+    }
+
+    /// The container.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`].
+    pub fn get(&self, cuid: Cuid) -> Result<Container> {
+        self.read().by_cuid.get(&cuid).map(|slot| slot.container.clone()).ok_or(Error::ContainerNotFound(cuid))
+    }
+
+    /// What a change waits for. The container may be gone once it is had.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`].
+    pub fn turn(&self, cuid: Cuid) -> Result<Arc<Mutex<()>>> {
+        self.read().by_cuid.get(&cuid).map(|slot| slot.turn.clone()).ok_or(Error::ContainerNotFound(cuid))
+    }
+
+    /// To be taken before the engine is asked.
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Notes what the engine said, unless something newer is known.
+    pub fn observe(&self, cuid: Cuid, state: State, seen: Ticket) {
+        if let Some(slot) = self.write().by_cuid.get_mut(&cuid).filter(|slot| slot.seen <= seen) {
+            slot.seen = seen;
+            if *slot.container.state != state {
+                slot.container.state = Arc::new(state);
+            }
+        }
+    }
+
+    /// A page of at most `limit` containers that `filter` leaves in, beginning after `after`.
+    pub fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Page {
+        let inner = self.read();
+        let all = inner.by_age.iter().rev().filter_map(|place| inner.by_cuid.get(&place.1).map(|slot| (*place, &slot.container)));
+        let mut page = Page { containers: Vec::new(), total: 0, next: None };
+        let mut last = None;
+        for (place, container) in all.filter(|(_, container)| filter.leaves_in(container)) {
+            page.total += 1;
+            if after.is_some_and(|after| place >= after) {
+                continue;
+            }
+            if page.containers.len() < limit {
+                last = Some(place);
+                page.containers.push(container.clone());
+            } else {
+                page.next = last;
+            }
+        }
+        page
+    }
+
+    /// Every cuid, in no order.
+    pub fn cuids(&self) -> Vec<Cuid> {
+        self.read().by_cuid.keys().copied().collect()
+    }
+
+    /// Who else is up and asks for the same port of the host.
+    pub fn port_holder(&self, cuid: Cuid, spec: &Spec, port: u16) -> Option<Cuid> {
+        let inner = self.read();
+        let wanted: Vec<_> = spec.ports.iter().filter(|mapping| mapping.host == port).collect();
+        let holds = |container: &Container| {
+            let theirs = &container.record.spec.ports;
+            container.state.status.is_up() && theirs.iter().any(|theirs| wanted.iter().any(|ours| ours.collides_with(theirs)))
+        };
+        inner.by_cuid.iter().find(|(other, slot)| **other != cuid && holds(&slot.container)).map(|(other, _)| *other)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Filter {
+    fn leaves_in(&self, container: &Container) -> bool {
+        let spec = &container.record.spec;
+        let status = self.statuses.is_empty() || self.statuses.contains(&container.state.status);
+        let tag = self.tag.as_ref().is_none_or(|wanted| spec.tags.iter().any(|tag| tag.as_str() == wanted));
+        let label = self
+            .label
+            .as_ref()
+            .is_none_or(|(wanted, value)| spec.labels.iter().any(|(key, held)| key.as_str() == wanted && held.as_str() == value));
+        status && tag && label
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn add(index: &Index, second: i64, spec: serde_json::Value, status: Status) -> Cuid {
+        let created_at = DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap().into();
+        let record = Record { cuid: Cuid::new(), created_at, spec: Spec::from_json(&spec).unwrap() };
+        index.insert(record, State { status, ..State::default() }, index.ticket()).record.cuid
+    }
+
+    fn cuids(page: &Page) -> Vec<Cuid> {
+        page.containers.iter().map(|container| container.record.cuid).collect()
+    }
+
+    #[test]
+    fn pages_are_newest_first_and_stable_while_containers_come_and_go() {
+        let index = Index::default();
+        let mut all: Vec<_> = (0..5).map(|second| add(&index, second, json!({"image": "a"}), Status::Created)).collect();
+        all.reverse();
+        let first = index.list(&Filter::default(), None, 2);
+        assert_eq!((cuids(&first), first.total), (all[..2].to_vec(), 5));
+        add(&index, 9, json!({"image": "a"}), Status::Created);
+        index.remove(all[1]);
+        let second = index.list(&Filter::default(), first.next, 2);
+        assert_eq!((cuids(&second), second.total), (all[2..4].to_vec(), 5));
+        let third = index.list(&Filter::default(), second.next, 2);
+        assert_eq!((cuids(&third), third.next), (all[4..].to_vec(), None));
+    }
+
+    #[test]
+    fn containers_of_the_same_moment_are_each_given_once() {
+        let index = Index::default();
+        let mut expected: Vec<_> = (0..7).map(|_| add(&index, 0, json!({"image": "a"}), Status::Created)).collect();
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = index.list(&Filter::default(), after, 2);
+            seen.extend(cuids(&page));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        seen.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn filters_leave_in_what_matches_all_of_them() {
+        let index = Index::default();
+        let wanted = add(&index, 0, json!({"image": "a", "tags": ["x", "y"], "labels": {"k": "v"}}), Status::Running);
+        add(&index, 1, json!({"image": "a", "tags": ["x"]}), Status::Running);
+        add(&index, 2, json!({"image": "a", "tags": ["y"], "labels": {"k": "v"}}), Status::Exited);
+        let filter = Filter {
+            statuses: vec![Status::Running, Status::Paused],
+            tag: Some("y".into()),
+            label: Some(("k".into(), "v".into())),
+        };
+        let page = index.list(&filter, None, 10);
+        assert_eq!((cuids(&page), page.total), (vec![wanted], 1));
+    }
+
+    #[test]
+    fn an_older_look_at_the_engine_never_overwrites_a_newer_one() {
+        let index = Index::default();
+        let cuid = add(&index, 0, json!({"image": "a"}), Status::Created);
+        let (older, newer) = (index.ticket(), index.ticket());
+        index.observe(cuid, State { status: Status::Running, ..State::default() }, newer);
+        index.observe(cuid, State { status: Status::Created, ..State::default() }, older);
+        assert_eq!(index.get(cuid).unwrap().state.status, Status::Running);
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_container_until_it_is_freed() {
+        let index = Index::default();
+        let (name, one, other) = (Name::try_from("web".to_owned()).unwrap(), Cuid::new(), Cuid::new());
+        index.reserve(&name, one).unwrap();
+        index.reserve(&name, one).unwrap();
+        assert!(matches!(index.reserve(&name, other), Err(Error::NameTaken { holder, .. }) if holder == one));
+        index.free(&name, other);
+        assert!(index.reserve(&name, other).is_err());
+        index.free(&name, one);
+        index.reserve(&name, other).unwrap();
+    }
+}

@@ -1,0 +1,201 @@
+//! The lifecycle of containers.
+//!
+//! ```text
+//!             create                 start
+//!   (nothing) ───────► created ─────────────────► running ◄──────► paused
+//!                        │  ▲   PATCH (recreated)  │  ▲    pause,
+//!                 delete │  └───────────┐     stop,│  │    unpause
+//!                        ▼              │     died ▼  │ start
+//!   (nothing) ◄─────────────────────── exited, dead, missing
+//! ```
+//! A container is a folder: it exists from the moment its `container.json` is written, which is the last step of a
+//! creation, until that file is renamed, which is the first step of a deletion. A change notes itself in the folder
+//! before it begins, so that after a crash the container is either as before or as asked. Which action is taken in which
+//! status is `domain::status`'s to say.
+//!
+//! Changes of one container wait for their turn at its slot of the [`index`] and run to their end, whether or not the
+//! client that asked is still there. Reads look at the index and wait for nobody; `watch` keeps it true.
+
+mod create;
+mod deploy;
+pub mod index;
+mod lifecycle;
+mod patch;
+mod project;
+mod reconcile;
+pub mod store;
+mod watch;
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::{runtime::Handle, sync::watch as signal};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    compose::{cli::Compose, file::Template},
+    config::{Config, Defaults},
+    domain::id::Cuid,
+    engine::{Engine, state::State},
+    error::{Error, Result},
+    files::archive::Limits,
+};
+use index::{Container, Filter, Index, Page, Place};
+use store::Store;
+
+pub use lifecycle::GRACE;
+pub use reconcile::Orphans;
+
+/// All containers of this server; cheap to clone.
+#[derive(Clone)]
+pub struct Containers(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    index: Index,
+    compose: Compose,
+    engine: Engine,
+    template: Template,
+    defaults: Defaults,
+    limits: Limits,
+    /// Where changes run: not on the workers that answer requests.
+    runtime: Handle,
+    changes: TaskTracker,
+    /// Whether the engine answered when it was last heard of, and why not.
+    engine_state: signal::Sender<EngineState>,
+    orphans: std::sync::Mutex<Orphans>,
+}
+
+/// What is known of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineState {
+    /// It has not been heard of since the server started.
+    Unknown,
+    Watched,
+    Lost(String),
+}
+
+/// A container after an action, and whether the action changed it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub container: Container,
+    pub changed: bool,
+}
+
+impl Containers {
+    /// Reads all folders, and begins to watch the engine and to finish what a crash cut short.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where `DATA_DIR` or the template can't be read.
+    pub fn open(config: &Config, engine: Engine, compose: Compose, runtime: Handle) -> Result<Self> {
+        let template = std::fs::read_to_string(config.template_dir.join("compose.yaml"))
+            .map_err(Error::io("read TEMPLATE_DIR/compose.yaml"))?;
+        let this = Self(Arc::new(Inner {
+            store: Store::open(&config.data_dir)?,
+            index: Index::default(),
+            compose,
+            engine,
+            template: Template::parse(&template)?,
+            defaults: config.defaults.clone(),
+            limits: config.limits.extracted,
+            runtime,
+            changes: TaskTracker::new(),
+            engine_state: signal::Sender::new(EngineState::Unknown),
+            orphans: std::sync::Mutex::default(),
+        }));
+        let unfinished = this.load()?;
+        let watcher = this.clone();
+        this.0.runtime.spawn(async move { watcher.watch().await });
+        let finisher = this.clone();
+        this.0.runtime.spawn(async move { finisher.finish(unfinished).await });
+        Ok(this)
+    }
+
+    /// The container as it is known now.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`]; [`Error::EngineUnavailable`] while no status is known since the server started.
+    pub fn get(&self, cuid: Cuid) -> Result<Container> {
+        let container = self.0.index.get(cuid)?;
+        self.known().map(|()| container)
+    }
+
+    /// A page of the containers that `filter` leaves in, newest first.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] while no status is known since the server started.
+    pub fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
+        self.known().map(|()| self.0.index.list(filter, after, limit))
+    }
+
+    /// How many containers there are.
+    pub fn count(&self) -> usize {
+        self.0.index.cuids().len()
+    }
+
+    /// Waits until the engine is watched, and gives every cuid there is then.
+    pub async fn once_watched(&self) -> Vec<Cuid> {
+        let _ = self.0.engine_state.subscribe().wait_for(|state| *state == EngineState::Watched).await;
+        self.0.index.cuids()
+    }
+
+    /// What is known of the engine.
+    pub fn engine_state(&self) -> EngineState {
+        self.0.engine_state.borrow().clone()
+    }
+
+    /// The container's folder, which holds its mount.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`].
+    pub fn folder(&self, cuid: Cuid) -> Result<PathBuf> {
+        self.0.index.get(cuid).map(|_| self.0.store.folder(cuid))
+    }
+
+    /// Waits until every change that has begun is over.
+    pub async fn finished(&self) {
+        self.0.changes.close();
+        self.0.changes.wait().await;
+    }
+
+    fn known(&self) -> Result<()> {
+        match &*self.0.engine_state.borrow() {
+            EngineState::Unknown => Err(Error::EngineUnavailable("it has not answered since the server started".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a change to its end, also when the caller goes away meanwhile.
+    async fn to_the_end<T: Send + 'static>(&self, change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let ran = self.0.changes.spawn_on(change, &self.0.runtime).await;
+        ran.unwrap_or_else(|panic| Err(Error::io("finish the change")(std::io::Error::other(panic))))
+    }
+
+    /// Runs a change of an existing container in its turn.
+    async fn in_turn<T, F>(&self, cuid: Cuid, change: impl FnOnce(Self) -> F + Send + 'static) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let this = self.clone();
+        self.to_the_end(async move {
+            let _turn = this.0.index.turn(cuid)?.lock_owned().await;
+            this.0.index.get(cuid)?;
+            change(this.clone()).await
+        })
+        .await
+    }
+
+    /// Asks the engine for the container's state, and notes it.
+    async fn refresh(&self, cuid: Cuid) -> Result<State> {
+        let seen = self.0.index.ticket();
+        let state = self.0.engine.state(&cuid.to_string()).await?;
+        self.0.index.observe(cuid, state.clone(), seen);
+        Ok(state)
+    }
+}
+
+/// Runs disk work where it blocks nobody.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let ran = tokio::task::spawn_blocking(work).await;
+    ran.unwrap_or_else(|panic| Err(Error::io("finish the disk work")(std::io::Error::other(panic))))
+}

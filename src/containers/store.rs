@@ -1,0 +1,298 @@
+//! `DATA_DIR`: a folder a container, and what its files mean. Every write is to a new file, synced, then renamed.
+//!
+//! ```text
+//! data/<cuid>/
+//!   container.json   the specification; its presence is what makes the container exist
+//!   compose.yaml     the project generated from it
+//!   change.json      a change is under way: whether the container was up before it
+//!   deleted.json     container.json's name once a deletion is decided
+//!   app/             the mount; see `files` for what stands beside it during an upload
+//! ```
+//! A folder without `container.json` is a creation or a deletion that a crash cut short, and is removed at start.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Local};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    domain::{id::Cuid, spec::Spec},
+    error::{Error, Result},
+};
+
+const RECORD: &str = "container.json";
+const PROJECT: &str = "compose.yaml";
+const CHANGE: &str = "change.json";
+const DELETED: &str = "deleted.json";
+
+/// What `container.json` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub cuid: Cuid,
+    pub created_at: DateTime<Local>,
+    pub spec: Spec,
+}
+
+/// What `change.json` holds: enough to put the old configuration back.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Change {
+    pub was_up: bool,
+}
+
+/// What the folder of a container turns out to be when the server starts.
+pub enum Found {
+    Whole(Box<Record>),
+    HalfMade(Cuid),
+    HalfDeleted(Cuid),
+    /// Its `container.json` can't be read; it is left alone.
+    Broken(Cuid, Error),
+}
+
+/// The folder of all containers; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens `root`, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).map_err(Error::io("make DATA_DIR"))?;
+        let root = fs::canonicalize(root).map_err(Error::io("open DATA_DIR"))?;
+        Ok(Self { root })
+    }
+
+    /// The folder of a container, whether or not it is there.
+    pub fn folder(&self, cuid: Cuid) -> PathBuf {
+        self.root.join(cuid.to_string())
+    }
+
+    /// Makes the folder of a new container.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin(&self, cuid: Cuid) -> Result<()> {
+        // Others on the host may pass through to the mount, as a remapped engine does, and see nothing.
+        fs::DirBuilder::new().mode(0o711).create(self.folder(cuid)).map_err(Error::io("make the container's folder"))?;
+        sync(&self.root)
+    }
+
+    /// Removes the folder and all that is in it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove(&self, cuid: Cuid) -> Result<()> {
+        match fs::remove_dir_all(self.folder(cuid)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove the container's folder")(error)),
+            _ => sync(&self.root),
+        }
+    }
+
+    /// Writes `container.json`: from here on the container exists, or has this specification.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn commit(&self, record: &Record) -> Result<()> {
+        self.write_json(record.cuid, RECORD, record)
+    }
+
+    /// The project as it stands on the disk; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn project(&self, cuid: Cuid) -> Result<Option<String>> {
+        optional(fs::read_to_string(self.folder(cuid).join(PROJECT))).map_err(Error::io("read compose.yaml"))
+    }
+
+    /// Writes the project.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_project(&self, cuid: Cuid, text: &str) -> Result<()> {
+        write(&self.folder(cuid), PROJECT, text.as_bytes())
+    }
+
+    /// Notes that a change begins.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin_change(&self, cuid: Cuid, change: Change) -> Result<()> {
+        self.write_json(cuid, CHANGE, &change)
+    }
+
+    /// Notes that the change is over, by whatever way.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn end_change(&self, cuid: Cuid) -> Result<()> {
+        optional(fs::remove_file(self.folder(cuid).join(CHANGE))).map_err(Error::io("remove change.json"))?;
+        sync(&self.folder(cuid))
+    }
+
+    /// The change that a crash cut short, if one was.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn interrupted_change(&self, cuid: Cuid) -> Result<Option<Change>> {
+        read_json(&self.folder(cuid).join(CHANGE), "change.json")
+    }
+
+    /// Decides a deletion: the container does not exist from here on.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin_deletion(&self, cuid: Cuid) -> Result<()> {
+        self.rename(cuid, RECORD, DELETED)
+    }
+
+    /// Takes a decided deletion back.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn undo_deletion(&self, cuid: Cuid) -> Result<()> {
+        self.rename(cuid, DELETED, RECORD)
+    }
+
+    /// All containers' folders, and what they turn out to be. Whatever else lies in `DATA_DIR` is not ours.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn scan(&self) -> Result<Vec<Found>> {
+        let entries = fs::read_dir(&self.root).map_err(Error::io("read DATA_DIR"))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io("read DATA_DIR"))?;
+            let Some(cuid) = entry.file_name().to_str().and_then(|name| name.parse::<Cuid>().ok()) else { continue };
+            found.push(match read_json::<Record>(&entry.path().join(RECORD), RECORD) {
+                Ok(Some(record)) if record.cuid == cuid => Found::Whole(Box::new(record)),
+                Ok(Some(record)) => {
+                    Found::Broken(cuid, Error::io("use container.json")(io::Error::other(format!("it is {}'s", record.cuid))))
+                }
+                Ok(None) if entry.path().join(DELETED).exists() => Found::HalfDeleted(cuid),
+                Ok(None) => Found::HalfMade(cuid),
+                Err(error) => Found::Broken(cuid, error),
+            });
+        }
+        Ok(found)
+    }
+
+    fn rename(&self, cuid: Cuid, from: &str, to: &str) -> Result<()> {
+        let folder = self.folder(cuid);
+        fs::rename(folder.join(from), folder.join(to)).map_err(Error::io(format!("rename {from}")))?;
+        sync(&folder)
+    }
+
+    fn write_json(&self, cuid: Cuid, name: &str, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_vec_pretty(value).map_err(|error| Error::io(format!("write {name}"))(error.into()))?;
+        write(&self.folder(cuid), name, &text)
+    }
+}
+
+/// Writes a file whole: aside, synced, then under its name.
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let aside = folder.join(format!(".{name}.new"));
+    // The specification and the project hold env values, which are nobody else's.
+    let options = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
+    let written = options.open(&aside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, folder.join(name))
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    written.map_err(Error::io(format!("write {name}")))?;
+    sync(folder)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<Option<T>> {
+    let Some(text) = optional(fs::read(path)).map_err(Error::io(format!("read {name}")))? else { return Ok(None) };
+    // Through `Value`, because an error of serde's would repeat what it read, env values included.
+    let read = serde_json::from_slice::<Value>(&text).ok().and_then(|value| serde_json::from_value(value).ok());
+    read.map(Some).ok_or_else(|| Error::io(format!("read {name}"))(io::Error::other("it is not what the server wrote")))
+}
+
+/// A file that is not there is an answer, not a failure.
+fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync the container's folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(cuid: Cuid) -> Record {
+        Record {
+            cuid,
+            created_at: Local::now(),
+            spec: Spec::from_json(&serde_json::json!({"image": "a", "env": {"A": "$x"}})).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_folder_is_whole_with_its_record_and_half_made_or_deleted_without() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let [whole, half_made, half_deleted, broken] = std::array::from_fn(|_| Cuid::new());
+        for cuid in [whole, half_made, half_deleted, broken] {
+            store.begin(cuid).unwrap();
+        }
+        store.commit(&record(whole)).unwrap();
+        store.write_project(half_made, "x").unwrap();
+        store.commit(&record(half_deleted)).unwrap();
+        store.begin_deletion(half_deleted).unwrap();
+        fs::write(store.folder(broken).join(RECORD), "{\"cuid\"").unwrap();
+        fs::create_dir(root.path().join("lost+found")).unwrap();
+
+        let mut kinds: Vec<_> = store
+            .scan()
+            .unwrap()
+            .into_iter()
+            .map(|found| match found {
+                Found::Whole(found) => {
+                    assert_eq!(*found, Record { cuid: whole, ..(*found).clone() });
+                    (whole, "whole")
+                }
+                Found::HalfMade(cuid) => (cuid, "half made"),
+                Found::HalfDeleted(cuid) => (cuid, "half deleted"),
+                Found::Broken(cuid, _) => (cuid, "broken"),
+            })
+            .collect();
+        kinds.sort_unstable();
+        let mut expected = vec![(whole, "whole"), (half_made, "half made"), (half_deleted, "half deleted"), (broken, "broken")];
+        expected.sort_unstable();
+        assert_eq!(kinds, expected);
+        store.undo_deletion(half_deleted).unwrap();
+        assert!(store.scan().unwrap().iter().any(|found| matches!(found, Found::Whole(record) if record.cuid == half_deleted)));
+    }
+
+    #[test]
+    fn a_change_is_remembered_until_it_ends() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let cuid = Cuid::new();
+        store.begin(cuid).unwrap();
+        assert!(store.interrupted_change(cuid).unwrap().is_none());
+        store.begin_change(cuid, Change { was_up: true }).unwrap();
+        assert!(store.interrupted_change(cuid).unwrap().is_some_and(|change| change.was_up));
+        store.end_change(cuid).unwrap();
+        store.end_change(cuid).unwrap();
+        assert!(store.interrupted_change(cuid).unwrap().is_none());
+    }
+}

@@ -1,0 +1,217 @@
+//! The texts of a specification, each checked once: an image's reference, a name, env names and values, tags, labels, a
+//! command. Whatever passes here can be written into a project and arrives in the container unchanged.
+
+use std::str::FromStr;
+
+use oci_spec::distribution::Reference;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+
+/// Makes a newtype around a checked `String` that reads from and writes to JSON as a string.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                let check: fn(&str) -> Result<(), String> = $check;
+                check(&text).map(|()| Self(text))
+            }
+        }
+    };
+}
+
+text!(
+    /// An OCI image reference, such as `python:3.12-slim`, as it was asked for.
+    Image,
+    |text| match Reference::from_str(text) {
+        Ok(_) if !text.starts_with('-') => Ok(()),
+        _ => Err("an image reference is [registry/]name[:tag][@digest] in lower case, such as python:3.12-slim".into()),
+    }
+);
+
+text!(
+    /// A name that no other container of this server has.
+    Name,
+    |text| {
+        let mut chars = text.chars();
+        let fits = chars.next().is_some_and(|c| c.is_ascii_alphanumeric())
+            && text.len() <= 63
+            && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        if fits { Ok(()) } else { Err("a name is 1 to 63 of a-z, A-Z, 0-9, _, . and -, the first a letter or digit".into()) }
+    }
+);
+
+text!(
+    /// The name of an environment variable: anything that an environment can hold, but for the two that berth sets.
+    EnvName,
+    |text| match text {
+        "CONTAINER_UID" | "TAGS" => Err(format!("{text} is set by the server in every container")),
+        _ if text.is_empty() || text.contains(['=', '\0']) => Err("a variable's name is not empty and has no = and no NUL".into()),
+        _ => Ok(()),
+    }
+);
+
+text!(
+    /// A tag; a container's tags are joined with commas in its `TAGS`.
+    Tag,
+    |text| match text {
+        _ if text.is_empty() || text.contains([',', '\0']) => Err("a tag is not empty and has no comma and no NUL".into()),
+        _ => Ok(()),
+    }
+);
+
+text!(
+    /// The key of a label; those of berth and Compose themselves can't be set.
+    LabelKey,
+    |text| match text {
+        _ if text.is_empty() || text.contains(['=', '\0']) => Err("a label's key is not empty and has no = and no NUL".into()),
+        _ if text.starts_with("berth.") || text.starts_with("com.docker.") => {
+            Err("labels that start with berth. or com.docker. are set by the server and by Docker".into())
+        }
+        _ => Ok(()),
+    }
+);
+
+text!(
+    /// The value of a label, or one word of a command: any text without NUL.
+    Text,
+    |text| if text.contains('\0') { Err("a text here has no NUL".into()) } else { Ok(()) }
+);
+
+/// The value of an environment variable; a number or a boolean is taken as its JSON text.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct EnvValue(String);
+
+impl EnvValue {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Values may be secrets: no log shows them.
+impl std::fmt::Debug for EnvValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(env value)")
+    }
+}
+
+impl<'de> Deserialize<'de> for EnvValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) if !text.contains('\0') => Ok(Self(text)),
+            Value::Number(number) => Ok(Self(number.to_string())),
+            Value::Bool(flag) => Ok(Self(flag.to_string())),
+            _ => Err(de::Error::custom("a variable's value is a string without NUL, a number or a boolean")),
+        }
+    }
+}
+
+/// What runs in a container instead of its default: at least one word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Command(Vec<Text>);
+
+impl Command {
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(Text::as_str)
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const TAKES: &str = "a command is a list of strings, or one string that is split as a shell would split it";
+        let words: Vec<String> = match Value::deserialize(deserializer)? {
+            Value::String(line) => shell_words::split(&line).map_err(|error| de::Error::custom(format!("{TAKES}: {error}")))?,
+            list @ Value::Array(_) => serde_json::from_value(list).map_err(|_| de::Error::custom(TAKES))?,
+            _ => return Err(de::Error::custom(TAKES)),
+        };
+        if words.first().is_none_or(String::is_empty) {
+            return Err(de::Error::custom("a command names a program"));
+        }
+        words.into_iter().map(|word| Text::try_from(word).map_err(de::Error::custom)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T: for<'de> Deserialize<'de>>(taken: &[&str], refused: &[&str]) {
+        for text in taken {
+            assert!(serde_json::from_str::<T>(text).is_ok(), "{text} should be taken");
+        }
+        for text in refused {
+            assert!(serde_json::from_str::<T>(text).is_err(), "{text} should be refused");
+        }
+    }
+
+    #[test]
+    fn images_are_oci_references() {
+        check::<Image>(
+            &[
+                r#""nginx""#,
+                r#""python:3.12-slim""#,
+                r#""localhost:5000/a/b:1""#,
+                r#""ghcr.io/a/b@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef""#,
+            ],
+            &[
+                r#""""#,
+                r#""Nginx""#,
+                r#""a b""#,
+                r#""a:b:c:d e""#,
+                r#""../x""#,
+                r#""-nginx""#,
+                r#""$IMAGE""#,
+                r#""a\n""#,
+                "1",
+                "null",
+                "[]",
+            ],
+        );
+    }
+
+    #[test]
+    fn names_tags_and_labels_are_checked() {
+        check::<Name>(&[r#""a""#, r#""web-1.x_Y""#], &[r#""""#, r#""-a""#, r#""a b""#, r#""é""#, r#""a/b""#]);
+        check::<Name>(&[&format!("{:?}", "a".repeat(63))], &[&format!("{:?}", "a".repeat(64))]);
+        check::<Tag>(&[r#""a b $x # : ' \n 😀""#], &[r#""""#, r#""a,b""#, r#""a\u0000""#]);
+        check::<LabelKey>(&[r#""com.example/x""#], &[r#""""#, r#""a=b""#, r#""berth.cuid""#, r#""com.docker.compose.project""#]);
+        check::<EnvName>(&[r#""PATH""#, r#""a.b-c d""#, r#""-x""#], &[r#""""#, r#""A=B""#, r#""TAGS""#, r#""CONTAINER_UID""#]);
+    }
+
+    #[test]
+    fn a_command_is_a_list_or_split_as_a_shell_would() {
+        let words = |json: &str| {
+            serde_json::from_str::<Command>(json).map(|command| command.words().map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert_eq!(words(r#""sh -c 'echo \"a  b\"' x\\ y""#).unwrap(), ["sh", "-c", "echo \"a  b\"", "x y"]);
+        assert_eq!(words(r#"["a b", "", "$X"]"#).unwrap(), ["a b", "", "$X"]);
+        for bad in [r#""""#, r#"" ""#, r#""'open""#, "[]", r#"[""]"#, r#"["a",1]"#, "1", "{}", r#"["a\u0000"]"#] {
+            assert!(words(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn env_values_are_text_and_numbers_and_booleans_become_text() {
+        let value = |json: &str| serde_json::from_str::<EnvValue>(json).map(|value| value.as_str().to_owned());
+        for (json, expected) in [(r#""$x""#, "$x"), ("1", "1"), ("-1.5", "-1.5"), ("1.0", "1.0"), ("true", "true"), (r#""""#, "")]
+        {
+            assert_eq!(value(json).unwrap(), expected);
+        }
+        for bad in ["null", "[]", "{}", r#""a\u0000b""#] {
+            assert!(value(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the engine says of one container.
+
+use std::collections::HashMap;
+
+use bollard::{
+    errors::Error as Failure,
+    models::{ContainerInspectResponse, ContainerStateStatusEnum as Word, PortBinding},
+};
+use chrono::{DateTime, FixedOffset};
+
+use super::{Engine, failed};
+use crate::{domain::status::Status, error::Result};
+
+/// A container's state at one moment; `Default` is that of a container that the engine does not have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub status: Status,
+    pub started_at: Option<DateTime<FixedOffset>>,
+    pub finished_at: Option<DateTime<FixedOffset>>,
+    /// Of the last run, once it has ended.
+    pub exit_code: Option<i64>,
+    /// `starting`, `healthy` or `unhealthy`, where the container has a health check.
+    pub health: Option<String>,
+    pub restart_count: i64,
+    pub ip_address: Option<String>,
+    /// What the host really publishes, while the container runs.
+    pub published: Vec<Published>,
+}
+
+/// A port of the container and one address of the host that leads to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The container's port.
+    pub container: u16,
+    pub protocol: String,
+    pub host_ip: String,
+    pub host: u16,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            status: Status::Missing,
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            health: None,
+            restart_count: 0,
+            ip_address: None,
+            published: Vec::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// The state of the container called `name`; `missing` where there is none.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
+    pub async fn state(&self, name: &str) -> Result<State> {
+        match self.docker.inspect_container(name, None).await {
+            Ok(answer) => Ok(State::from(answer)),
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(State::default()),
+            Err(failure) => Err(failed(failure)),
+        }
+    }
+}
+
+impl From<ContainerInspectResponse> for State {
+    fn from(answer: ContainerInspectResponse) -> Self {
+        let state = answer.state.unwrap_or_default();
+        let status = status(state.status);
+        let network = answer.network_settings.unwrap_or_default();
+        let addresses = network.networks.unwrap_or_default();
+        Self {
+            status,
+            started_at: time(state.started_at),
+            finished_at: time(state.finished_at),
+            exit_code: state.exit_code.filter(|_| matches!(status, Status::Exited | Status::Dead | Status::Restarting)),
+            health: state
+                .health
+                .and_then(|health| health.status)
+                .map(|word| word.to_string())
+                .filter(|word| !word.is_empty() && word != "none"),
+            restart_count: answer.restart_count.unwrap_or_default(),
+            ip_address: addresses.into_values().filter_map(|network| network.ip_address).find(|ip| !ip.is_empty()),
+            published: published(network.ports.unwrap_or_default()),
+        }
+    }
+}
+
+fn status(word: Option<Word>) -> Status {
+    match word {
+        Some(Word::RUNNING | Word::STOPPING) => Status::Running,
+        Some(Word::PAUSED) => Status::Paused,
+        Some(Word::RESTARTING) => Status::Restarting,
+        Some(Word::EXITED) => Status::Exited,
+        Some(Word::DEAD | Word::REMOVING) => Status::Dead,
+        Some(Word::CREATED | Word::EMPTY) | None => Status::Created,
+    }
+}
+
+/// Docker writes the year 1 for a moment that has not come.
+fn time(text: Option<String>) -> Option<DateTime<FixedOffset>> {
+    DateTime::parse_from_rfc3339(&text?).ok().filter(|time| time.timestamp() > 0)
+}
+
+fn published(ports: HashMap<String, Option<Vec<PortBinding>>>) -> Vec<Published> {
+    let mut all: Vec<Published> = ports
+        .iter()
+        .flat_map(|(port, bindings)| bindings.iter().flatten().map(move |binding| (port, binding)))
+        .filter_map(|(port, binding)| {
+            let (container, protocol) = port.split_once('/')?;
+            Some(Published {
+                container: container.parse().ok()?,
+                protocol: protocol.to_owned(),
+                host_ip: binding.host_ip.clone().unwrap_or_default(),
+                host: binding.host_port.as_ref()?.parse().ok()?,
+            })
+        })
+        .collect();
+    all.sort_by(|a, b| (a.container, &a.protocol, &a.host_ip).cmp(&(b.container, &b.protocol, &b.host_ip)));
+    all
+}

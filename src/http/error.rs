@@ -1,0 +1,206 @@
+//! From the domain's facts to HTTP: each error's status, id, code and details, in one match. The body is rendered by
+//! `http::envelope`, which knows the request.
+
+use std::{backtrace::Backtrace, io::ErrorKind};
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use chrono::{Local, SecondsFormat};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    action_log::Failure,
+    error::{Error, TooLarge},
+};
+
+/// Result of a handler.
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
+
+/// A failure as clients see it, but for what it takes of the request.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) error: &'static str,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    /// Seconds, for `Retry-After`.
+    pub(crate) retry_after: Option<u64>,
+    more: Box<More>,
+}
+
+/// What is large and seldom looked at.
+#[derive(Debug)]
+struct More {
+    details: Value,
+    /// The error below and the calls that led here, for development.
+    cause: String,
+    backtrace: Backtrace,
+}
+
+/// The contract's error body.
+#[derive(Serialize)]
+pub(crate) struct ErrorBody<'a> {
+    error: &'static str,
+    code: &'static str,
+    message: &'a str,
+    status: u16,
+    request_id: Uuid,
+    timestamp: String,
+    details: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stacktrace: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        error: &'static str,
+        code: &'static str,
+        message: impl Into<String>,
+        details: Value,
+    ) -> Self {
+        // Captured only with RUST_BACKTRACE=1.
+        let backtrace = Backtrace::capture();
+        let more = Box::new(More { details, cause: String::new(), backtrace });
+        Self { status, error, code, message: message.into(), retry_after: None, more }
+    }
+
+    /// The body for one request; `development` adds the stack trace.
+    pub(crate) fn body(&self, request_id: Uuid, development: bool) -> ErrorBody<'_> {
+        ErrorBody {
+            error: self.error,
+            code: self.code,
+            message: &self.message,
+            status: self.status.as_u16(),
+            request_id,
+            timestamp: Local::now().to_rfc3339_opts(SecondsFormat::Millis, false),
+            details: &self.more.details,
+            stacktrace: development.then(|| format!("{}\n{}", self.more.cause, self.more.backtrace)),
+        }
+    }
+
+    /// What the action log says of it.
+    pub(crate) fn failure(&self) -> Failure {
+        Failure { error: self.error, code: self.code, message: self.message.clone() }
+    }
+
+    /// An answer of the framework's own, such as a body that it could not read, in our words.
+    pub(crate) fn from_framework(status: StatusCode, message: &str) -> Self {
+        let (error, code) = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => ("payload_too_large", "BODY_TOO_LARGE"),
+            StatusCode::NOT_FOUND => ("not_found", "ROUTE_NOT_FOUND"),
+            StatusCode::RANGE_NOT_SATISFIABLE => ("validation_error", "INVALID_RANGE"),
+            status if status.is_client_error() => ("validation_error", "INVALID_REQUEST"),
+            _ => ("io_error", "IO_FAILED"),
+        };
+        let message = if message.is_empty() { status.canonical_reason().unwrap_or("the request failed") } else { message };
+        Self::new(status, error, code, message, json!({}))
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers; `http::envelope` adds the body.
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"berth\""));
+        }
+        response.finish()
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for ApiError {
+    fn from(error: &Error) -> Self {
+        let (status, id, code, details) = facts(error);
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let message = match error {
+            // It begins with the field's name, or is the contract's own sentence.
+            Error::Invalid(invalid) => invalid.message.clone(),
+            error => capitalized(&error.to_string()),
+        };
+        let mut this = Self { retry_after, ..Self::new(status, id, code, message, details) };
+        this.more.cause = format!("{error:?}");
+        this
+    }
+}
+
+/// The one match from facts to status, id, code and details.
+fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
+    match error {
+        Error::Invalid(invalid) => {
+            let details = json!({"field": invalid.field, "provided": invalid.provided});
+            (StatusCode::BAD_REQUEST, "validation_error", invalid.code, details)
+        }
+        Error::ContainerNotFound(cuid) => (StatusCode::NOT_FOUND, "not_found", "CONTAINER_NOT_FOUND", json!({"cuid": cuid})),
+        Error::FileNotFound(path) => (StatusCode::NOT_FOUND, "not_found", "FILE_NOT_FOUND", json!({"path": path})),
+        Error::ImageNotFound { image, reason } => (
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "IMAGE_NOT_FOUND",
+            json!({"field": "image", "provided": image, "reason": reason}),
+        ),
+        Error::NameTaken { name, holder } => {
+            let details = json!({"field": "name", "provided": name, "cuid": holder});
+            (StatusCode::CONFLICT, "conflict", "CONTAINER_ALREADY_EXISTS", details)
+        }
+        Error::PortConflict { port, protocol, holder } => {
+            let details = json!({"field": "ports", "port": port, "protocol": protocol, "cuid": holder});
+            (StatusCode::CONFLICT, "conflict", "PORT_CONFLICT", details)
+        }
+        Error::InvalidState { status, allowed, .. } => {
+            let details = json!({"status": status, "allowed": allowed});
+            (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "INVALID_STATE", details)
+        }
+        Error::StillRunning { status } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "CONTAINER_RUNNING", json!({"status": status}))
+        }
+        Error::TooLarge { what, limit } => {
+            let code = match what {
+                TooLarge::Body => "BODY_TOO_LARGE",
+                TooLarge::Zip => "ZIP_TOO_LARGE",
+                TooLarge::Extracted | TooLarge::ExtractedFiles => "ZIP_BOMB",
+            };
+            (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", code, json!({"field": "body", "limit": limit}))
+        }
+        Error::ComposeFailed { command, exit_code, stderr } => {
+            let details = json!({"command": command, "exit_code": exit_code, "stderr": stderr});
+            (StatusCode::INTERNAL_SERVER_ERROR, "compose_error", "COMPOSE_FAILED", details)
+        }
+        Error::ComposeTimeout { command, limit } => {
+            let details = json!({"command": command, "limit_ms": u64::try_from(limit.as_millis()).ok()});
+            (StatusCode::REQUEST_TIMEOUT, "timeout", "COMPOSE_TIMEOUT", details)
+        }
+        Error::EngineUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "ENGINE_UNAVAILABLE", json!({})),
+        Error::EngineRefused(_) => (StatusCode::INTERNAL_SERVER_ERROR, "compose_error", "ENGINE_REFUSED", json!({})),
+        Error::Io { source, .. } if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            (StatusCode::INSUFFICIENT_STORAGE, "io_error", "STORAGE_FULL", json!({}))
+        }
+        Error::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "io_error", "IO_FAILED", json!({})),
+    }
+}
+
+/// The domain's messages are clauses; clients get sentences.
+fn capitalized(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! Files below a container's mount: upload of an archive, download of a file or of a folder as an archive.
+
+use actix_files::NamedFile;
+use actix_multipart::Multipart;
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    error::PayloadError,
+    http::header::{self, ContentDisposition, DispositionParam, DispositionType},
+    web::{Bytes, Data, Json as Answer, Payload},
+};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    error::{ApiError, ApiResult},
+    request::{CuidPath, Query},
+};
+use crate::{
+    error::{Error, Result, TooLarge},
+    files::{archive::Packer, path::RelPath, pipe, root::Mount, upload::Spool},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UploadQuery {
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    mode: Mode,
+}
+
+/// What becomes of files that the archive does not name.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// They stay.
+    #[default]
+    Merge,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PathQuery {
+    path: Option<String>,
+}
+
+/// `POST /containers/{cuid}/upload-zip`
+pub(crate) async fn upload_zip(
+    app: Data<App>,
+    path: CuidPath,
+    query: Query<UploadQuery>,
+    request: HttpRequest,
+    body: Payload,
+) -> ApiResult<Answer<Value>> {
+    let UploadQuery { path: to, mode: Mode::Merge } = query.0;
+    let to = RelPath::parse("path", &to)?;
+    let folder = app.containers.folder(path.0)?;
+    let limit = app.upload_bytes;
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit.saturating_add(MULTIPART_BYTES)) {
+        return Err(Error::TooLarge { what: TooLarge::Zip, limit }.into());
+    }
+    let spool = Spool::create(&folder, limit).await?;
+    let archive = if request.content_type() == "multipart/form-data" {
+        only_file(spool, Multipart::new(request.headers(), body)).await?
+    } else {
+        fill(spool, body).await?
+    };
+    let deployed = app.containers.deploy(path.0, archive, to).await?;
+    Ok(Answer(json!({
+        "cuid": path.0, "files": deployed.files, "bytes": deployed.bytes, "message": "The archive was unpacked",
+    })))
+}
+
+/// How much a multipart body may add to its file.
+const MULTIPART_BYTES: u64 = 64 << 10;
+
+/// Takes a multipart body's only file.
+async fn only_file(spool: Spool, mut parts: Multipart) -> Result<std::fs::File> {
+    let wrong = |why: &str| {
+        Error::invalid("INVALID_ZIP", "body", format!("the body is a multipart form with one file: {why}"), Value::Null)
+    };
+    let first = parts.try_next().await.map_err(|error| wrong(&error.to_string()))?.ok_or_else(|| wrong("it is empty"))?;
+    let archive =
+        fill(spool, first.map(|chunk| chunk.map_err(|error| PayloadError::Io(std::io::Error::other(error.to_string()))))).await?;
+    match parts.try_next().await {
+        Ok(None) => Ok(archive),
+        Ok(Some(_)) => Err(wrong("it has more parts")),
+        Err(error) => Err(wrong(&error.to_string())),
+    }
+}
+
+async fn fill(mut spool: Spool, chunks: impl Stream<Item = std::result::Result<Bytes, PayloadError>>) -> Result<std::fs::File> {
+    let mut chunks = std::pin::pin!(chunks);
+    while let Some(chunk) = chunks.next().await {
+        let cut =
+            |error: PayloadError| Error::invalid("INVALID_ZIP", "body", format!("the body was cut short: {error}"), Value::Null);
+        spool.write(&chunk.map_err(cut)?).await?;
+    }
+    spool.finish().await
+}
+
+/// `GET /containers/{cuid}/download`
+pub(crate) async fn download(
+    app: Data<App>,
+    path: CuidPath,
+    query: Query<PathQuery>,
+    request: HttpRequest,
+) -> ApiResult<HttpResponse> {
+    let wanted = required(query.0)?;
+    let folder = app.containers.folder(path.0)?;
+    let name = wanted.file_name().unwrap_or_default().to_owned();
+    let file = off_worker(move || {
+        let file = Mount::open(&folder)?.open_file(&wanted)?;
+        NamedFile::from_file(file, wanted.file_name().unwrap_or_default()).map_err(Error::io("look at the file"))
+    })
+    .await?;
+    let mut response = file.set_content_disposition(attachment(&name)).into_response(&request);
+    // What a container wrote is never a page of this server.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+/// `GET /containers/{cuid}/download-zip`
+pub(crate) async fn download_zip(app: Data<App>, path: CuidPath, query: Query<PathQuery>) -> ApiResult<HttpResponse> {
+    let wanted = RelPath::parse("path", query.0.path.as_deref().unwrap_or_default())?;
+    let folder = app.containers.folder(path.0)?;
+    let name = wanted.file_name().map_or_else(|| path.0.to_string(), str::to_owned);
+    let packer = off_worker(move || Packer::open(&Mount::open(&folder)?, &wanted)).await?;
+    let archive = pipe::stream(move |sink| packer.run(sink))?;
+    Ok(HttpResponse::Ok().content_type("application/zip").insert_header(attachment(&format!("{name}.zip"))).streaming(archive))
+}
+
+fn required(query: PathQuery) -> Result<RelPath> {
+    let path = query.path.ok_or_else(|| Error::invalid("INVALID_PATH", "path", "path is required", Value::Null))?;
+    RelPath::parse("path", &path)
+}
+
+fn attachment(name: &str) -> ContentDisposition {
+    use header::{Charset, ExtendedValue};
+    let parameter = if name.is_ascii() {
+        DispositionParam::Filename(name.to_owned())
+    } else {
+        let value = name.as_bytes().to_vec();
+        DispositionParam::FilenameExt(ExtendedValue { charset: Charset::Ext("UTF-8".into()), language_tag: None, value })
+    };
+    ContentDisposition { disposition: DispositionType::Attachment, parameters: vec![parameter] }
+}
+
+/// Runs disk work where it keeps no request waiting.
+async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> ApiResult<T> {
+    let ran = actix_web::web::block(work).await;
+    ran.unwrap_or_else(|error| Err(Error::io("finish the disk work")(std::io::Error::other(error)))).map_err(ApiError::from)
+}

@@ -1,0 +1,57 @@
+//! `/healthz`: whether the engine answers, and what runs here.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web::Data};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::{App, containers::NoQuery, error::ApiResult, request::Query};
+use crate::containers::EngineState;
+
+/// How long the engine and Compose may take to say their versions.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// `GET /healthz`: 200, or 503 with the same body and what is wrong.
+pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
+    let engine = timeout(PATIENCE, app.engine.version()).await;
+    let compose = timeout(PATIENCE, app.compose_version()).await;
+    let mut problems = Vec::new();
+    let engine_version = match engine {
+        Ok(Ok(version)) => Some(version),
+        Ok(Err(error)) => {
+            problems.push(error.to_string());
+            None
+        }
+        Err(_) => {
+            problems.push(format!("the Docker Engine did not answer within {} s", PATIENCE.as_secs()));
+            None
+        }
+    };
+    let compose_version = match compose {
+        Ok(Ok(version)) => Some(version),
+        Ok(Err(error)) => {
+            problems.push(error.to_string());
+            None
+        }
+        Err(_) => {
+            problems.push(format!("docker compose did not answer within {} s", PATIENCE.as_secs()));
+            None
+        }
+    };
+    if let EngineState::Lost(why) = app.containers.engine_state() {
+        problems.push(format!("the engine's events are not heard: {why}"));
+    }
+    let orphans = app.containers.orphaned();
+    let body = json!({
+        "status": if problems.is_empty() { "ok" } else { "unavailable" },
+        "version": env!("CARGO_PKG_VERSION"),
+        "compose_version": compose_version,
+        "engine_version": engine_version,
+        "containers": app.containers.count(),
+        "uptime_s": app.started.elapsed().as_secs(),
+        "problems": problems,
+        "orphans": {"containers": orphans.containers, "folders": orphans.folders},
+    });
+    Ok(if problems.is_empty() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) })
+}

@@ -1,0 +1,95 @@
+//! `GET /containers`: the list, its filters, and its pages.
+
+use actix_web::web::{Data, Json as Answer};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+
+use super::{App, containers::ContainerView, error::ApiResult, request::Query};
+use crate::{
+    containers::index::{Filter, Place},
+    domain::status::Status,
+    error::Error,
+};
+
+#[derive(Serialize)]
+pub(crate) struct ListView {
+    containers: Vec<ContainerView>,
+    total: usize,
+    limit: usize,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    status: Option<String>,
+    tag: Option<String>,
+    label: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET /containers`
+pub(crate) async fn list(app: Data<App>, query: Query<ListQuery>) -> ApiResult<Answer<ListView>> {
+    let (filter, after, limit) = query.0.parse()?;
+    let page = app.containers.list(&filter, after, limit)?;
+    Ok(Answer(ListView {
+        containers: page.containers.iter().map(ContainerView::from).collect(),
+        total: page.total,
+        limit,
+        next_cursor: page.next.map(cursor),
+    }))
+}
+
+impl ListQuery {
+    /// What it leaves in, where it begins, and how many it wants.
+    fn parse(self) -> Result<(Filter, Option<Place>, usize), Error> {
+        let refuse = |field: &'static str, takes: &str, given: &str| {
+            Error::invalid("INVALID_QUERY", field, format!("{field}: {takes}"), given)
+        };
+        let words = self.status.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|word| !word.is_empty());
+        let takes = "created, running, paused, restarting, exited (or stopped), dead, missing, with commas";
+        let statuses =
+            words.map(|word| Status::parse(word).ok_or_else(|| refuse("status", takes, word))).collect::<Result<_, _>>()?;
+        let label = self.label.map(|label| match label.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(refuse("label", "a label is key=value", &label)),
+        });
+        let after =
+            self.cursor.map(|text| place(&text).ok_or_else(|| refuse("cursor", "a next_cursor of an earlier answer", &text)));
+        let limit = self.limit.unwrap_or(20);
+        if !(1..=100).contains(&limit) {
+            return Err(refuse("limit", "a number from 1 to 100", &limit.to_string()));
+        }
+        Ok((Filter { statuses, tag: self.tag, label: label.transpose()? }, after.transpose()?, limit))
+    }
+}
+
+/// A place in the list as an opaque word.
+fn cursor((created_at, cuid): Place) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{} {cuid}", created_at.to_rfc3339()))
+}
+
+fn place(cursor: &str) -> Option<Place> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (created_at, cuid) = text.split_once(' ')?;
+    Some((DateTime::parse_from_rfc3339(created_at).ok()?.into(), cuid.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Local;
+
+    use super::*;
+    use crate::domain::id::Cuid;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place() {
+        let here = (Local::now(), Cuid::new());
+        assert_eq!(place(&cursor(here)), Some(here));
+        for bad in ["", "x", "====", &URL_SAFE_NO_PAD.encode("2024 c1")] {
+            assert_eq!(place(bad), None, "{bad}");
+        }
+    }
+}

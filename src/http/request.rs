@@ -1,0 +1,107 @@
+//! What handlers take from a request, each parsed once, with the contract's error where it can't be: the cuid of the path,
+//! the query, and a JSON body.
+
+use std::{future::Ready, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
+use futures_util::FutureExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::ApiError;
+use crate::{
+    domain::id::Cuid,
+    error::{Error, TooLarge},
+};
+
+/// The largest JSON body, in bytes.
+pub(crate) const JSON_BYTES: usize = 1 << 20;
+
+/// The cuid in the path.
+pub(crate) struct CuidPath(pub(crate) Cuid);
+
+/// The query as a `T`, none of whose parameters is unknown.
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// The body as JSON, whatever its content type says.
+pub(crate) struct Json(pub(crate) Value);
+
+impl FromRequest for CuidPath {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(request.match_info().query("cuid").parse().map(Self).map_err(ApiError::from))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(query(request.query_string()).map(Self).map_err(ApiError::from))
+    }
+}
+
+impl FromRequest for Json {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = Bytes::from_request(request, payload);
+        Box::pin(body.map(|body| {
+            let body = body.map_err(|error| match error.as_error::<PayloadError>() {
+                Some(PayloadError::Overflow) => Error::TooLarge { what: TooLarge::Body, limit: JSON_BYTES as u64 },
+                _ => Error::invalid("INVALID_JSON", "body", format!("the body could not be read: {error}"), Value::Null),
+            })?;
+            let malformed = |error: serde_json::Error| {
+                Error::invalid("INVALID_JSON", "body", format!("the body is not JSON: {error}"), Value::Null)
+            };
+            Ok(Self(serde_json::from_slice(&body).map_err(malformed)?))
+        }))
+    }
+}
+
+fn query<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let quoted = message.split('`').nth(1).filter(|_| path == "." || path == "?");
+        let field = quoted.unwrap_or(&path).to_owned();
+        let provided =
+            form_urlencoded::parse(text.as_bytes()).find(|(name, _)| *name == field).map(|(_, value)| value.into_owned());
+        Error::invalid("INVALID_QUERY", &field, format!("{field}: {message}"), provided)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Paging {
+        #[serde(default)]
+        limit: Option<u8>,
+        #[serde(default)]
+        tag: Option<String>,
+    }
+
+    #[test]
+    fn a_query_that_can_t_be_taken_names_its_parameter() {
+        for (text, field) in [("limit=abc", "limit"), ("limit=300", "limit"), ("lmit=3", "lmit"), ("tag=a&tag=b", "tag")] {
+            match query::<Paging>(text) {
+                Err(Error::Invalid(invalid)) => {
+                    assert_eq!((invalid.code, invalid.field.as_str()), ("INVALID_QUERY", field), "{text}: {}", invalid.message);
+                }
+                other => panic!("{text} gave {other:?}"),
+            }
+        }
+        let taken: Paging = query("tag=a%20b%2Cc&limit=5").unwrap();
+        assert_eq!((taken.tag.as_deref(), taken.limit), (Some("a b,c"), Some(5)));
+    }
+}

@@ -1,0 +1,45 @@
+//! The action log and `/healthz`.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::harness::{BUSYBOX, TestApp};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_is_a_line_without_secrets() {
+    let mut app = TestApp::start().await;
+    let cuid = app.create(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"TOKEN": "hunter2"}})).await;
+    let answer = app.post(&format!("/containers/{cuid}/pause")).await;
+    app.get("/nowhere?token=hunter2").await;
+    app.shut_down().await;
+    let lines = app.actions();
+    assert!(lines.iter().all(|line| !line.to_string().contains("hunter2")), "{lines:?}");
+    let created = lines.iter().find(|line| line["action"] == "create").unwrap();
+    assert_eq!(
+        (&created["status"], &created["user"], &created["remote"], &created["method"]),
+        (&201.into(), &"admin".into(), &"127.0.0.1".into(), &"POST".into())
+    );
+    assert!(
+        created.get("error").is_none() && created["bytes_in"].as_u64() > Some(10) && created["bytes_out"].as_u64() > Some(100)
+    );
+    let paused = lines.iter().find(|line| line["action"] == "pause").unwrap();
+    assert_eq!(
+        (&paused["cuid"], &paused["error"], &paused["code"]),
+        (&cuid.as_str().into(), &"state_error".into(), &"INVALID_STATE".into())
+    );
+    assert_eq!(paused["request_id"], answer.headers["x-request-id"].to_str().unwrap());
+    assert!(paused["duration_ms"].is_u64() && paused["timestamp"].is_string() && paused["message"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_the_versions_and_how_many_containers_there_are() {
+    let app = TestApp::start().await;
+    app.create(&json!({"image": BUSYBOX})).await;
+    let answer = app.get("/healthz").await;
+    let body = answer.json();
+    assert_eq!((answer.status, &body["status"], &body["containers"]), (StatusCode::OK, &"ok".into(), &1.into()));
+    for field in ["version", "compose_version", "engine_version"] {
+        assert!(body[field].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()), "{field}: {body}");
+    }
+    assert!(body["uptime_s"].is_u64());
+}

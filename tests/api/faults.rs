@@ -1,0 +1,156 @@
+//! What the real engine won't do on demand: a stand-in for `docker compose` that fails, hangs or dies, a crash between two
+//! steps, and an engine that is not there.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::harness::{BUSYBOX, TestApp, docker, until};
+
+/// A compose program that is the real one until the file `fault` says otherwise, for the command that it names.
+fn stand_in(world: &Path) -> String {
+    let path = world.join("compose");
+    let script = format!(
+        r#"#!/bin/sh
+for word in "$@"; do
+  case "$(cat '{0}/fault' 2>/dev/null)" in
+    "fail $word") echo "simulated failure" >&2; exit 17 ;;
+    "late $word") docker compose "$@"; echo "simulated late failure" >&2; exit 18 ;;
+    "hang $word") sleep 1000 & echo $! > '{0}/child'; wait ;;
+    "die $word") kill -9 $$ ;;
+  esac
+done
+exec docker compose "$@"
+"#,
+        world.display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+struct Faulty {
+    app: TestApp,
+    world: tempfile::TempDir,
+}
+
+impl Faulty {
+    async fn start() -> Self {
+        let world = tempfile::tempdir().unwrap();
+        let app = TestApp::start_with([("COMPOSE_BIN", stand_in(world.path())), ("COMPOSE_TIMEOUT_S", "2".into())]).await;
+        Self { app, world }
+    }
+
+    fn fault(&self, what: &str) {
+        fs::write(self.world.path().join("fault"), what).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_fails_leaves_nothing_behind() {
+    let faulty = Faulty::start().await;
+    for (fault, status, code) in [
+        ("fail create", 500, "COMPOSE_FAILED"),
+        ("late create", 500, "COMPOSE_FAILED"),
+        ("die create", 500, "COMPOSE_FAILED"),
+        ("hang create", 408, "COMPOSE_TIMEOUT"),
+    ] {
+        faulty.fault(fault);
+        let answer =
+            faulty.app.post_json("/containers", &json!({"image": BUSYBOX, "name": "n", "labels": {"fault": fault}})).await;
+        answer.refused(status, code, "");
+        assert!(faulty.app.data_entries().is_empty(), "{fault}");
+        assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("label=fault={fault}")]), "", "{fault}");
+        if status == 500 {
+            let details = &answer.json()["details"];
+            assert!(details["command"].as_str().unwrap().starts_with("create") && details["stderr"].is_string(), "{details}");
+        }
+    }
+    let child = fs::read_to_string(faulty.world.path().join("child")).unwrap();
+    until("what hung was ended with all that it started", async || !Path::new("/proc").join(child.trim()).join("exe").exists())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_fails_leaves_the_container_as_it_was() {
+    let faulty = Faulty::start().await;
+    let cuid = faulty.app.run(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"A": "old"}})).await;
+    for (fault, method, path, body) in [
+        ("fail stop", Method::POST, "/stop?timeout=0", json!(null)),
+        ("fail pause", Method::POST, "/pause", json!(null)),
+        ("fail down", Method::DELETE, "?force=true", json!(null)),
+        ("hang restart", Method::POST, "/restart?timeout=0", json!(null)),
+    ] {
+        faulty.fault(fault);
+        let answer = faulty.app.send(faulty.app.request(method, &format!("/containers/{cuid}{path}")).json(&body)).await;
+        assert!(matches!(answer.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::REQUEST_TIMEOUT), "{fault}: {answer:?}");
+        assert_eq!(faulty.app.status(&cuid).await["status"], "running", "{fault}");
+    }
+    faulty.fault("");
+    assert_eq!(faulty.app.act(&cuid, "stop?timeout=0").await["status"], "exited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_fails_late_is_taken_back() {
+    let faulty = Faulty::start().await;
+    let cuid = faulty.app.create(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"A": "old"}})).await;
+    // It fails after the container was recreated; the way back goes by the same command, so it fails, too, and the next
+    // start of the server tries again.
+    faulty.fault("late create");
+    faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await.refused(500, "COMPOSE_FAILED", "");
+    assert!(faulty.app.folder(&cuid).join("change.json").exists());
+    faulty.fault("");
+    let Faulty { mut app, world } = faulty;
+    app.restart().await;
+    until("the old configuration is back", async || !app.folder(&cuid).join("change.json").exists()).await;
+    assert_eq!(app.get(&format!("/containers/{cuid}")).await.json()["env"]["A"], "old");
+    app.act(&cuid, "start").await;
+    assert!(docker(&["exec", &cuid, "env"]).contains("A=old"));
+    drop(world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_of_a_creation_or_deletion_is_removed_at_the_next_start() {
+    let mut app = TestApp::start().await;
+    let half_made = app.create(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    let half_deleted = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    let whole = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    app.shut_down().await;
+    fs::remove_file(app.folder(&half_made).join("container.json")).unwrap();
+    fs::rename(app.folder(&half_deleted).join("container.json"), app.folder(&half_deleted).join("deleted.json")).unwrap();
+    fs::create_dir(app.data().join("not-ours")).unwrap();
+    app.restart().await;
+    until("only the whole one is left", async || app.data_entries().len() == 2).await;
+    for gone in [half_made, half_deleted] {
+        assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("name={gone}")]), "");
+    }
+    assert_eq!(app.status(&whole).await["status"], "running");
+    fs::remove_dir(app.data().join("not-ours")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_without_a_folder_is_reported_and_left_alone() {
+    let mut app = TestApp::start().await;
+    let cuid = format!("c{}", uuid::Uuid::new_v4());
+    docker(&["create", "--name", &cuid, "--label", &format!("berth.cuid={cuid}"), BUSYBOX]);
+    app.restart().await;
+    let reported = app.get("/healthz").await.json()["orphans"]["containers"].to_string();
+    let left = docker(&["ps", "--all", "--quiet", "--filter", &format!("name={cuid}")]);
+    docker(&["rm", "--force", &cuid]);
+    assert!(reported.contains(&cuid), "{reported}");
+    assert!(!left.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_json_that_can_t_be_read_is_reported_and_left_alone() {
+    let mut app = TestApp::start().await;
+    let cuid = app.create(&json!({"image": BUSYBOX})).await;
+    app.shut_down().await;
+    let path = app.folder(&cuid).join("container.json");
+    fs::write(&path, "{\"cuid\":").unwrap();
+    app.restart().await;
+    assert_eq!(app.get("/healthz").await.json()["orphans"]["folders"], json!([cuid]));
+    app.get(&format!("/containers/{cuid}")).await.refused(404, "CONTAINER_NOT_FOUND", "");
+    assert_eq!(fs::read_to_string(path).unwrap(), "{\"cuid\":");
+}

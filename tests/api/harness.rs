@@ -1,0 +1,299 @@
+//! A server of its own for every test: the real application on a free port, in a folder of its own, on the real engine.
+//! Whatever it created at the engine is removed when it is dropped, also when the test fails. Every answer is checked for
+//! what all answers have.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use berth::{app::Application, config::Config};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+pub(crate) const USER: &str = "admin";
+pub(crate) const PASSWORD: &str = "correct horse";
+pub(crate) const BUSYBOX: &str = "berth-test/busybox";
+pub(crate) const BARE: &str = "berth-test/bare";
+pub(crate) const PYTHON: &str = "berth-test/python";
+
+/// How long a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct TestApp {
+    pub(crate) base: String,
+    pub(crate) world: TempDir,
+    pub(crate) client: Client,
+    settings: HashMap<&'static str, String>,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<std::io::Result<()>>>,
+    child: Option<Child>,
+}
+
+/// An answer with what tests look at.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> Self {
+        Self::start_with([]).await
+    }
+
+    /// A server with other settings than the harness's own.
+    pub(crate) async fn start_with<const N: usize>(settings: [(&'static str, String); N]) -> Self {
+        let world = TempDir::new().unwrap();
+        let folder = |name: &str| world.path().join(name).display().to_string();
+        let templates = concat!(env!("CARGO_MANIFEST_DIR"), "/templates").to_owned();
+        let mut all = HashMap::from([
+            ("APP_USER", USER.to_owned()),
+            ("APP_PASS", PASSWORD.to_owned()),
+            ("DATA_DIR", folder("data")),
+            ("LOG_DIR", folder("logs")),
+            ("TEMPLATE_DIR", templates),
+        ]);
+        #[expect(clippy::disallowed_methods, reason = "the CLI needs the real environment")]
+        for name in ["PATH", "HOME", "DOCKER_HOST"] {
+            all.extend(std::env::var(name).ok().map(|value| (name, value)));
+        }
+        all.extend(settings);
+        let (base, client) = (String::new(), Client::new());
+        let mut app = Self { base, world, client, settings: all, stop: None, server: None, child: None };
+        app.serve().await;
+        app
+    }
+
+    /// A server in a process of its own, for what a test can't do to itself.
+    pub(crate) async fn start_process() -> Self {
+        let mut app = Self::start().await;
+        app.shut_down().await;
+        app.spawn().await;
+        app
+    }
+
+    /// Starts the program, in the folder that another life of it left.
+    #[expect(clippy::disallowed_methods, reason = "the program under test")]
+    pub(crate) async fn spawn(&mut self) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_berth"));
+        command.env_clear().envs(&self.settings).envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("NO_COLOR", "1")]);
+        let mut child = command.current_dir(self.world.path()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let address = lines.find_map(|line| Some(line.split_once("address=")?.1.split(' ').next()?.to_owned()));
+        self.base = format!("http://{}", address.unwrap());
+        // Read on, so that the server never waits for its log to be read.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.child = Some(child);
+        until("the engine is watched", async || self.get("/containers").await.status == StatusCode::OK).await;
+    }
+
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Ends the process as a crash would.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Stops the server in an orderly way, and starts another in the same folder.
+    pub(crate) async fn restart(&mut self) {
+        self.shut_down().await;
+        self.serve().await;
+    }
+
+    pub(crate) async fn shut_down(&mut self) {
+        if let (Some(stop), Some(server)) = (self.stop.take(), self.server.take()) {
+            stop.send(()).unwrap();
+            server.await.unwrap().unwrap();
+        }
+    }
+
+    async fn serve(&mut self) {
+        let config = Config::from_lookup(|name, _| self.settings.get(name).cloned()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let application = Application::build(&config, listener).unwrap();
+        self.base = format!("http://{}", application.address());
+        let (stop, stopped) = oneshot::channel();
+        self.stop = Some(stop);
+        self.server = Some(tokio::spawn(application.run_until(async { drop(stopped.await) })));
+        until("the engine is watched", async || self.get("/containers").await.status == StatusCode::OK).await;
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.world.path().join("data")
+    }
+
+    /// The folder of a container.
+    pub(crate) fn folder(&self, cuid: &str) -> PathBuf {
+        self.data().join(cuid)
+    }
+
+    /// What is in `DATA_DIR`.
+    pub(crate) fn data_entries(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.data()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).basic_auth(USER, Some(PASSWORD))
+    }
+
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() };
+        answer.check();
+        answer
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> Answer {
+        self.send(self.request(Method::POST, path)).await
+    }
+
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn patch(&self, cuid: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PATCH, &format!("/containers/{cuid}")).json(body)).await
+    }
+
+    pub(crate) async fn delete(&self, cuid: &str) -> Answer {
+        self.send(self.request(Method::DELETE, &format!("/containers/{cuid}?force=true"))).await
+    }
+
+    pub(crate) async fn upload(&self, cuid: &str, archive: Vec<u8>) -> Answer {
+        let request = self.request(Method::POST, &format!("/containers/{cuid}/upload-zip"));
+        self.send(request.header("content-type", "application/zip").body(archive)).await
+    }
+
+    /// Creates a container, and gives its cuid.
+    pub(crate) async fn create(&self, spec: &Value) -> String {
+        let answer = self.post_json("/containers", spec).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.json()["cuid"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates and starts a container.
+    pub(crate) async fn run(&self, spec: &Value) -> String {
+        let cuid = self.create(spec).await;
+        self.act(&cuid, "start").await;
+        cuid
+    }
+
+    /// Does something to a container that is expected to be possible.
+    pub(crate) async fn act(&self, cuid: &str, action: &str) -> Value {
+        let answer = self.post(&format!("/containers/{cuid}/{action}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{action}: {answer:?}");
+        answer.json()
+    }
+
+    pub(crate) async fn status(&self, cuid: &str) -> Value {
+        self.get(&format!("/containers/{cuid}/status")).await.json()
+    }
+
+    pub(crate) async fn until_status(&self, cuid: &str, status: &str) {
+        until(status, async || self.status(cuid).await["status"] == status).await;
+    }
+
+    /// The lines of the action log.
+    pub(crate) fn actions(&self) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.world.path().join("logs/actions.jsonl")).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+        if self.child.is_some() {
+            self.kill();
+        }
+        let cuids = self.data_entries();
+        if !cuids.is_empty() {
+            let cuids: Vec<&str> = cuids.iter().map(String::as_str).collect();
+            docker(&[&["rm", "--force", "--volumes"], &cuids[..]].concat());
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// That it is the error `code` of `status`, about `field`.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, code: &str, field: &str) {
+        let body = self.json();
+        assert_eq!((self.status.as_u16(), body["code"].as_str()), (status, Some(code)), "{body}");
+        if !field.is_empty() {
+            assert_eq!(body["details"]["field"], field, "{body}");
+        }
+    }
+
+    /// What every answer has, and every error.
+    #[track_caller]
+    fn check(&self) {
+        let id = self.headers.get("x-request-id").expect("a request id").to_str().unwrap();
+        assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 4);
+        let is_error = self.status.as_u16() >= 400 && !self.bytes.starts_with(br#"{"compose_version"#);
+        if is_error {
+            let body = self.json();
+            assert_eq!((&body["status"], &body["request_id"]), (&self.status.as_u16().into(), &id.into()), "{body}");
+            assert!(body["error"].is_string() && body["code"].is_string() && body["details"].is_object(), "{body}");
+            assert!(!body["message"].as_str().unwrap().is_empty(), "{body}");
+            chrono::DateTime::parse_from_rfc3339(body["timestamp"].as_str().unwrap()).unwrap();
+            assert!(!self.text().contains(PASSWORD), "{body}");
+        }
+    }
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not so within {PATIENCE:?}: {what}"));
+}
+
+/// Runs the docker CLI, for what a test does or sees past the server.
+#[expect(clippy::disallowed_methods, reason = "tests look at the engine with its own tool")]
+pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("docker").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A zip archive of these files.
+pub(crate) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+    use std::io::Write;
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in files {
+        writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(content.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}

@@ -1,0 +1,14 @@
+//! The API against the real engine: one binary, a harness, and a file a noun, mirroring `src/http`.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+
+mod action_log;
+mod auth;
+mod containers;
+mod errors;
+mod faults;
+mod files;
+mod harness;
+mod lifecycle;
+mod patch;
+mod terminal;
+mod values;

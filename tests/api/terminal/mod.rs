@@ -1,0 +1,8 @@
+//! Terminals against the real engine.
+
+mod client;
+mod endings;
+mod inside;
+mod opening;
+mod programs;
+mod streams;
