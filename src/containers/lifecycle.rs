@@ -101,7 +101,7 @@ impl Containers {
     ///
     /// # Errors
     /// [`Error::ContainerNotFound`](crate::error::Error::ContainerNotFound), [`Error::InvalidState`](crate::error::Error::InvalidState).
-    pub fn check(&self, cuid: Cuid, action: Action) -> Result<Verdict> {
-        action.check(self.get(cuid)?.state.status)
+    pub async fn check(&self, cuid: Cuid, action: Action) -> Result<Verdict> {
+        action.check(self.get(cuid).await?.state.status)
     }
 }

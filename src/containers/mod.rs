@@ -26,9 +26,9 @@ mod reconcile;
 pub mod store;
 mod watch;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::watch as signal};
+use tokio::{runtime::Handle, sync::watch as signal, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -44,6 +44,9 @@ use store::Store;
 
 pub use lifecycle::GRACE;
 pub use reconcile::Orphans;
+
+/// How long a read waits for the engine's first answer after the server's start, which takes some 30 ms.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
 /// All containers of this server; cheap to clone.
 #[derive(Clone)]
@@ -68,8 +71,10 @@ struct Inner {
 /// What is known of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineState {
-    /// It has not been heard of since the server started.
+    /// The server has just started, and asks it.
     Unknown,
+    /// It has not answered since the server started, so no status is known.
+    Absent(String),
     Watched,
     Lost(String),
 }
@@ -114,17 +119,18 @@ impl Containers {
     ///
     /// # Errors
     /// [`Error::ContainerNotFound`]; [`Error::EngineUnavailable`] while no status is known since the server started.
-    pub fn get(&self, cuid: Cuid) -> Result<Container> {
-        let container = self.0.index.get(cuid)?;
-        self.known().map(|()| container)
+    pub async fn get(&self, cuid: Cuid) -> Result<Container> {
+        self.known().await?;
+        self.0.index.get(cuid)
     }
 
     /// A page of the containers that `filter` leaves in, newest first.
     ///
     /// # Errors
     /// [`Error::EngineUnavailable`] while no status is known since the server started.
-    pub fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
-        self.known().map(|()| self.0.index.list(filter, after, limit))
+    pub async fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
+        self.known().await?;
+        Ok(self.0.index.list(filter, after, limit))
     }
 
     /// How many containers there are.
@@ -157,10 +163,17 @@ impl Containers {
         self.0.changes.wait().await;
     }
 
-    fn known(&self) -> Result<()> {
-        match &*self.0.engine_state.borrow() {
-            EngineState::Unknown => Err(Error::EngineUnavailable("it has not answered since the server started".into())),
-            _ => Ok(()),
+    /// That statuses are known. Only in the first moments of the server is there anything to wait for.
+    async fn known(&self) -> Result<()> {
+        if matches!(*self.0.engine_state.borrow(), EngineState::Watched | EngineState::Lost(_)) {
+            return Ok(());
+        }
+        let mut state = self.0.engine_state.subscribe();
+        let settled = timeout(FIRST_ANSWER, state.wait_for(|state| *state != EngineState::Unknown)).await;
+        match settled.map(|state| state.map(|state| state.clone())) {
+            Ok(Ok(EngineState::Watched | EngineState::Lost(_))) => Ok(()),
+            Ok(Ok(EngineState::Absent(why))) => Err(Error::EngineUnavailable(why)),
+            _ => Err(Error::EngineUnavailable("it has not answered since the server started".into())),
         }
     }
 

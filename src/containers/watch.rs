@@ -45,16 +45,18 @@ impl Containers {
                 self.0.engine_state.send_replace(EngineState::Watched);
             }
             Seen::Lost(why) => {
-                let lost = EngineState::Lost(why);
-                let before = self.0.engine_state.send_if_modified(|state| {
-                    let news = !matches!(state, EngineState::Unknown) && *state != lost;
-                    if news {
-                        *state = lost.clone();
+                let news = self.0.engine_state.send_if_modified(|state| {
+                    let lost = match state {
+                        EngineState::Unknown | EngineState::Absent(_) => EngineState::Absent(why.clone()),
+                        EngineState::Watched | EngineState::Lost(_) => EngineState::Lost(why.clone()),
+                    };
+                    *state != lost && {
+                        *state = lost;
+                        true
                     }
-                    news
                 });
-                if before {
-                    tracing::error!(?lost, "the engine is not heard");
+                if news {
+                    tracing::error!(why, "the engine is not heard");
                 }
             }
         }

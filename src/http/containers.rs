@@ -109,12 +109,12 @@ pub(crate) async fn create(app: Data<App>, _: Query<NoQuery>, body: Json) -> Api
 
 /// `GET /containers/{cuid}`
 pub(crate) async fn show(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<ContainerView>> {
-    Ok(Answer(ContainerView::from(&app.containers.get(path.0)?)))
+    Ok(Answer(ContainerView::from(&app.containers.get(path.0).await?)))
 }
 
 /// `GET /containers/{cuid}/status`
 pub(crate) async fn status(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<StatusView>> {
-    let container = app.containers.get(path.0)?;
+    let container = app.containers.get(path.0).await?;
     Ok(Answer(StatusView { cuid: path.0, state: StateView::from(&*container.state) }))
 }
 

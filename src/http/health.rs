@@ -39,7 +39,7 @@ pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpRes
             None
         }
     };
-    if let EngineState::Lost(why) = app.containers.engine_state() {
+    if let EngineState::Absent(why) | EngineState::Lost(why) = app.containers.engine_state() {
         problems.push(format!("the engine's events are not heard: {why}"));
     }
     let orphans = app.containers.orphaned();

@@ -33,7 +33,7 @@ pub(crate) struct ListQuery {
 /// `GET /containers`
 pub(crate) async fn list(app: Data<App>, query: Query<ListQuery>) -> ApiResult<Answer<ListView>> {
     let (filter, after, limit) = query.0.parse()?;
-    let page = app.containers.list(&filter, after, limit)?;
+    let page = app.containers.list(&filter, after, limit).await?;
     Ok(Answer(ListView {
         containers: page.containers.iter().map(ContainerView::from).collect(),
         total: page.total,

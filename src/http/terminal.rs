@@ -48,7 +48,7 @@ pub(crate) async fn open(
     open.check()?;
     // Without a mode the client's first half second decides; what only listens may have what attach may.
     let needs_program = matches!(open.settled_mode(), Some(Mode::Shell | Mode::Exec));
-    app.containers.check(path.0, if needs_program { Action::Exec } else { Action::Attach })?;
+    app.containers.check(path.0, if needs_program { Action::Exec } else { Action::Attach }).await?;
     let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0);
     let development = app.development;
     let error_body =
