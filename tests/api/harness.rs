@@ -91,7 +91,7 @@ impl TestApp {
         // Read on, so that the server never waits for its log to be read.
         std::thread::spawn(move || lines.for_each(drop));
         self.child = Some(child);
-        until("the engine is watched", async || self.get("/containers").await.status == StatusCode::OK).await;
+        self.get("/containers").await;
     }
 
     /// The process's id.
@@ -119,7 +119,8 @@ impl TestApp {
         }
     }
 
-    async fn serve(&mut self) {
+    /// Starts the server, also in the folder that another life of it left. Its first answer waits for the engine.
+    pub(crate) async fn serve(&mut self) {
         let config = Config::from_lookup(|name, _| self.settings.get(name).cloned()).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let application = Application::build(&config, listener).unwrap();
@@ -127,7 +128,7 @@ impl TestApp {
         let (stop, stopped) = oneshot::channel();
         self.stop = Some(stop);
         self.server = Some(tokio::spawn(application.run_until(async { drop(stopped.await) })));
-        until("the engine is watched", async || self.get("/containers").await.status == StatusCode::OK).await;
+        self.get("/containers").await;
     }
 
     pub(crate) fn data(&self) -> PathBuf {

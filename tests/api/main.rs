@@ -4,6 +4,7 @@
 mod action_log;
 mod auth;
 mod containers;
+mod engine;
 mod errors;
 mod faults;
 mod files;
