@@ -29,6 +29,7 @@ build: setup
 fmt:
 	cargo fmt
 
-# Licenses, bans and sources of all dependencies (needs cargo-deny), and its advisories where they can be fetched.
+# Licenses, bans and sources of all dependencies, by deny.toml (needs cargo-deny). `cargo deny check advisories` fetches
+# the list of advisories, too.
 deny:
 	cargo deny check licenses bans sources

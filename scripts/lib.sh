@@ -42,8 +42,14 @@ apt_install() {
 release() { . /etc/os-release && printf '%s' "${VERSION_CODENAME:-unknown}"; }
 
 # mirror: the first Debian mirror in the machine's own sources, in either of apt's formats; nothing where there is none.
+# Cloud images name a file with the mirrors in it.
 mirror() {
-  { sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources
+  local from
+  from="$({ sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources
     sed -n 's/^deb[[:space:]]\+\(\[[^]]*\][[:space:]]*\)\?\([^[:space:]]*\).*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list
-  } 2>/dev/null | grep -m1 '/debian/\?$' || true
+  } 2>/dev/null | grep -v security | grep -m1 'debian' || true)"
+  case "$from" in
+    mirror+file:*) from="$(sed -n 's/^\([a-z]*:[^[:space:]]*\).*/\1/p' "${from#mirror+file:}" | head -n 1)" ;;
+  esac
+  printf '%s' "$from"
 }

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -118,11 +119,11 @@ impl ActionLog {
         }
     }
 
-    /// Waits until everything recorded so far is written.
-    pub async fn flush(&self) {
+    /// Waits until everything recorded so far is written, or `limit` is over.
+    pub async fn flush(&self, limit: Duration) {
         let (done, written) = oneshot::channel();
         let _ = self.sender.send(Message::Flush(done));
-        let _ = written.await;
+        let _ = tokio::time::timeout(limit, written).await;
     }
 }
 
@@ -166,6 +167,10 @@ impl Writer {
     }
 
     fn append(&mut self, batch: &[u8]) -> io::Result<()> {
+        if !self.is_current()? {
+            // Somebody else put the file aside.
+            *self = Self::open(self.path.clone())?;
+        }
         if self.length > 0 && self.length + batch.len() as u64 > ROTATE_AT {
             self.rotate()?;
         }
@@ -179,17 +184,33 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether the file that is written is the one under the log's name.
+    fn is_current(&self) -> io::Result<bool> {
+        match fs::metadata(&self.path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == self.file.metadata().map(|own| (own.dev(), own.ino()))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts the file aside. Each step can be taken again after a failure of a later one, and loses no file of the kept.
     fn rotate(&mut self) -> io::Result<()> {
         let aside = |number: usize| self.path.with_extension(format!("jsonl.{number}"));
-        for number in (1..KEPT).rev() {
-            match fs::rename(aside(number), aside(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => (),
+        move_if_there(&self.path, &aside(0))?;
+        if aside(0).exists() {
+            for number in (0..KEPT).rev() {
+                move_if_there(&aside(number), &aside(number + 1))?;
             }
         }
-        fs::rename(&self.path, aside(1))?;
         *self = Self::open(self.path.clone())?;
         Ok(())
+    }
+}
+
+fn move_if_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -237,6 +258,12 @@ mod tests {
         }
         writer.append(b"{}\n").unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT + 1);
+        fs::remove_file(folder.path().join("actions.jsonl")).unwrap();
+        writer.rotate().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT + 1, "a file that is gone pushes none out");
+        fs::rename(folder.path().join("actions.jsonl"), folder.path().join("taken")).unwrap();
+        writer.append(b"{}\n").unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("actions.jsonl")).unwrap(), "{}\n", "one put aside by others is left");
         assert_eq!(fs::read_to_string(folder.path().join("actions.jsonl.1")).unwrap(), format!("{{\"round\":{}}}\n", KEPT + 2));
     }
 }

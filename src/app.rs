@@ -22,6 +22,9 @@ use crate::{
 /// How long changes under way may take to end once the server is asked to stop.
 const CHANGES: Duration = Duration::from_secs(60);
 
+/// How long the action log may take to reach the disk in the end.
+const FLUSH: Duration = Duration::from_secs(5);
+
 /// A server that is ready to run.
 pub struct Application {
     server: Server,
@@ -70,7 +73,7 @@ impl Application {
         if timeout(CHANGES, self.app.containers.finished()).await.is_err() {
             tracing::error!("changes under way did not end in time; the next start finishes or takes back what they left");
         }
-        self.app.log.flush().await;
+        self.app.log.flush(FLUSH).await;
         ended
     }
 }

@@ -1,14 +1,17 @@
 //! Every setting once: its name, default, what it takes, and what it is for. Read from `.env`, then from the
 //! environment, which wins. Nothing else in berth reads either.
 
+mod reader;
+
 use std::{
     collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    str::FromStr,
+    path::{Path, PathBuf},
     time::Duration,
 };
+
+use reader::Reader;
 
 use crate::domain::{
     owner::Owner,
@@ -102,16 +105,11 @@ pub enum ConfigError {
 
 /// The variables of the environment that the docker CLI and its compose plugin read to find the engine, registries and
 /// their credentials.
-const CLI_VARIABLES: [&str; 14] = [
+const CLI_VARIABLES: [&str; 9] = [
     "PATH",
     "HOME",
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
     "DOCKER_CONFIG",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_CERT_PATH",
     "DOCKER_API_VERSION",
-    "SSH_AUTH_SOCK",
     "SSL_CERT_FILE",
     "XDG_RUNTIME_DIR",
     "HTTP_PROXY",
@@ -127,16 +125,18 @@ impl Config {
     #[expect(clippy::disallowed_methods, reason = "this file owns the environment")]
     pub fn load() -> Result<Self, ConfigError> {
         let mut variables = HashMap::new();
-        match dotenvy::from_filename_iter(".env") {
+        match dotenvy::from_path_iter(Path::new(".env")) {
             Ok(lines) => {
                 for line in lines {
-                    variables.extend([line.map_err(|error| ConfigError::DotEnv(format!(".env can't be read: {error}")))?]);
+                    variables.extend([line.map_err(|error| ConfigError::DotEnv(unreadable(&error)))?]);
                 }
             }
             Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => (),
-            Err(error) => return Err(ConfigError::DotEnv(format!(".env can't be read: {error}"))),
+            Err(error) => return Err(ConfigError::DotEnv(unreadable(&error))),
         }
-        variables.extend(std::env::vars());
+        // What is not UTF-8 is none of ours.
+        variables
+            .extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
         Self::from_lookup(|name, _default| variables.get(name).cloned())
     }
 
@@ -152,7 +152,7 @@ impl Config {
             return Err(ConfigError::Placeholder);
         }
         Ok(Self {
-            user: read.required("APP_USER", "it is the user name that clients send")?,
+            user: read.user()?,
             password: Secret(password),
             listen: SocketAddr::new(
                 read.parsed::<IpAddr>("HOST", "0.0.0.0", "an IP address to listen on")?,
@@ -175,68 +175,55 @@ impl Config {
             compose: read.compose()?,
             defaults: read.defaults()?,
             limits: read.limits()?,
-            docker_host: read.text("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            docker_host: read.docker_host()?,
             log_filter: read.text("RUST_LOG", "info"),
         })
     }
 }
 
-/// Reads single settings; each method takes a name, a default and what the setting takes.
-struct Reader<'a> {
-    lookup: &'a dyn Fn(&'static str, &'static str) -> Option<String>,
+/// What is wrong with `.env`, without repeating a line of it: it may be the password's.
+fn unreadable(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let name = line.split('=').next().unwrap_or_default().trim();
+            format!(".env can't be read: put the value of {name} in 'single quotes'")
+        }
+        error => format!(".env can't be read: {error}"),
+    }
 }
 
 impl Reader<'_> {
-    fn given(&self, name: &'static str, default: &'static str) -> Option<String> {
-        (self.lookup)(name, default).filter(|value| !value.trim().is_empty())
-    }
-
-    fn text(&self, name: &'static str, default: &'static str) -> String {
-        self.given(name, default).unwrap_or_else(|| default.to_owned())
-    }
-
-    fn required(&self, name: &'static str, takes: &'static str) -> Result<String, ConfigError> {
-        self.given(name, "").ok_or(ConfigError::Missing { name, takes })
-    }
-
-    fn with<T>(
-        &self,
-        name: &'static str,
-        default: &'static str,
-        takes: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<T, ConfigError> {
-        let value = self.text(name, default);
-        parse(value.trim()).ok_or(ConfigError::Unusable { name, value, takes })
-    }
-
-    fn parsed<T: FromStr>(&self, name: &'static str, default: &'static str, takes: &'static str) -> Result<T, ConfigError> {
-        self.with(name, default, takes, |value| value.parse().ok())
-    }
-
-    /// A setting without a default.
-    fn optional<T>(
-        &self,
-        name: &'static str,
-        takes: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, ConfigError> {
-        match self.given(name, "") {
-            None => Ok(None),
-            Some(value) => parse(value.trim()).map(Some).ok_or(ConfigError::Unusable { name, value, takes }),
-        }
+    fn user(&self) -> Result<String, ConfigError> {
+        let (name, takes) = ("APP_USER", "a user name without a colon, which ends it in HTTP Basic");
+        let value = self.required(name, "it is the user name that clients send")?;
+        if value.contains(':') { Err(ConfigError::Unusable { name, value, takes }) } else { Ok(value) }
     }
 
     fn compose(&self) -> Result<ComposeConfig, ConfigError> {
         let seconds = |value: &str| value.parse().ok().filter(|s| (1..=86_400).contains(s)).map(Duration::from_secs);
+        let program = |value: &str| std::fs::canonicalize(value).ok().filter(|path| path.is_file());
+        let mut environment: Vec<(String, String)> =
+            CLI_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), (self.lookup)(name, "")?))).collect();
+        // The CLI is to talk to the engine that is watched, and not to one of its own contexts.
+        environment.push(("DOCKER_HOST".to_owned(), self.docker_host()?));
         Ok(ComposeConfig {
-            program: self.given("COMPOSE_BIN", "").map(PathBuf::from),
+            program: self.optional("COMPOSE_BIN", "the path of a program", program)?,
             timeout: self.with("COMPOSE_TIMEOUT_S", "30", "seconds from 1 to 86400", seconds)?,
             pull_timeout: self.with("PULL_TIMEOUT_S", "600", "seconds from 1 to 86400", seconds)?,
             concurrency: self.with("COMPOSE_CONCURRENCY", "4", "a count from 1 to 256", |value| {
                 value.parse().ok().filter(|count| (1..=256).contains(count))
             })?,
-            environment: CLI_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), (self.lookup)(name, "")?))).collect(),
+            environment,
+        })
+    }
+
+    fn docker_host(&self) -> Result<String, ConfigError> {
+        if let Some(value) = self.given("DOCKER_TLS_VERIFY", "") {
+            let takes = "nothing: reach an engine behind TLS through a local socket, such as one forwarded by ssh";
+            return Err(ConfigError::Unusable { name: "DOCKER_TLS_VERIFY", value, takes });
+        }
+        self.with("DOCKER_HOST", "unix:///var/run/docker.sock", "unix:///a/socket or tcp://host:port", |value| {
+            (value.starts_with("unix:///") || value.starts_with("tcp://")).then(|| value.to_owned())
         })
     }
 
@@ -252,11 +239,12 @@ impl Reader<'_> {
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
+        let count = |value: &str| value.parse().ok().filter(|count| *count > 0);
         Ok(Limits {
-            upload_bytes: self.parsed("MAX_UPLOAD_BYTES", "2147483648", "a number of bytes")?,
+            upload_bytes: self.with("MAX_UPLOAD_BYTES", "2147483648", "a number of bytes from 1", count)?,
             extracted: crate::files::archive::Limits {
-                extracted_bytes: self.parsed("MAX_EXTRACTED_BYTES", "8589934592", "a number of bytes")?,
-                extracted_files: self.parsed("MAX_EXTRACTED_FILES", "200000", "a number of files")?,
+                extracted_bytes: self.with("MAX_EXTRACTED_BYTES", "8589934592", "a number of bytes from 1", count)?,
+                extracted_files: self.with("MAX_EXTRACTED_FILES", "200000", "a number of files from 1", count)?,
             },
         })
     }
@@ -294,6 +282,12 @@ mod tests {
             ("DEFAULT_PIDS", "-1"),
             ("MAX_UPLOAD_BYTES", "2G"),
             ("ALLOWED_ORIGINS", "panel.example.org"),
+            ("APP_USER", "a:b"),
+            ("COMPOSE_BIN", "/no/such"),
+            ("MAX_EXTRACTED_FILES", "0"),
+            ("DOCKER_HOST", "ssh://host"),
+            ("DOCKER_TLS_VERIFY", "1"),
+            ("DEFAULT_USER_UID", "4294967295:0"),
         ] {
             let line = with([(name, value)]).unwrap_err().to_string();
             assert!(line.starts_with(&format!("{name}={value:?} can't be used: it takes ")) && !line.contains('\n'), "{line}");
@@ -313,15 +307,13 @@ mod tests {
     fn the_example_file_shows_every_setting_with_its_default() {
         let asked = std::cell::RefCell::new(std::collections::BTreeMap::new());
         Config::from_lookup(|name, default| {
-            // DOCKER_HOST is also passed on to the CLI as it is, where it has no default.
             let mut asked = asked.borrow_mut();
-            let shown = asked.entry(name).or_insert(default);
-            *shown = if shown.is_empty() { default } else { shown };
+            asked.insert(name, default);
             matches!(name, "APP_USER" | "APP_PASS").then(|| "x".to_owned())
         })
         .unwrap();
         let mut asked = asked.into_inner();
-        asked.retain(|name, _| !CLI_VARIABLES.contains(name) || *name == "DOCKER_HOST");
+        asked.retain(|name, _| !CLI_VARIABLES.contains(name) && *name != "DOCKER_TLS_VERIFY");
         asked.extend([("APP_USER", "admin"), ("APP_PASS", PLACEHOLDER_PASSWORD)]);
         let example = include_str!("../.env.example");
         let shown: std::collections::BTreeMap<_, _> = example

@@ -40,10 +40,42 @@ const PLUGIN_FOLDERS: [&str; 4] = [
 pub struct Compose {
     /// The program and its leading arguments.
     program: Arc<[OsString]>,
+    /// What goes in front of it, so that it ends with the server, by whatever way that ends: a command that outlived a
+    /// crash would go on changing what the next server has put right.
+    tether: Arc<[OsString]>,
     environment: Arc<[(String, String)]>,
-    slots: Arc<Semaphore>,
+    pools: Arc<Pools>,
     timeout: Duration,
     pull_timeout: Duration,
+}
+
+/// Who waits long must not keep the others from running: a stop for a container's grace, a pull for a registry. Each kind
+/// has places of its own, taken in the order of arrival.
+struct Pools {
+    working: Semaphore,
+    waiting: Semaphore,
+    pulling: Semaphore,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Work,
+    Wait,
+    Pull,
+}
+
+impl Pools {
+    fn new(concurrency: usize) -> Self {
+        Self { working: Semaphore::new(concurrency), waiting: Semaphore::new(4 * concurrency), pulling: Semaphore::new(2) }
+    }
+
+    fn of(&self, kind: Kind) -> &Semaphore {
+        match kind {
+            Kind::Work => &self.working,
+            Kind::Wait => &self.waiting,
+            Kind::Pull => &self.pulling,
+        }
+    }
 }
 
 /// One folder's project.
@@ -60,8 +92,9 @@ impl Compose {
         };
         Self {
             program: program.into(),
+            tether: tether(),
             environment: config.environment.clone().into(),
-            slots: Arc::new(Semaphore::new(config.concurrency)),
+            pools: Arc::new(Pools::new(config.concurrency)),
             timeout: config.timeout,
             pull_timeout: config.pull_timeout,
         }
@@ -73,25 +106,27 @@ impl Compose {
     /// As [`Compose::run`].
     pub async fn version(&self) -> Result<String> {
         let words = ["version", "--short"];
-        Ok(self.execute(Path::new("/"), &words, &words, "", self.timeout).await?.trim().to_owned())
+        Ok(self.execute(Path::new("/"), &words, &words, "", Kind::Work, self.timeout).await?.trim().to_owned())
     }
 
-    /// Runs one command of `docker compose` for a project, such as `["stop", "--timeout", "10"]`. `extra` is added to the
-    /// usual time limit, for a command that waits by itself.
+    /// Runs one command of `docker compose` for a folder's project, such as `["stop", "--timeout", "10"]`. `grace` is added
+    /// to the usual time limit, for a command that may wait that long for a container to stop.
     ///
     /// # Errors
     /// [`Error::ComposeFailed`], [`Error::ComposeTimeout`] (its whole process group is ended then),
     /// [`Error::EngineUnavailable`] where it could not reach the engine.
-    pub async fn run(&self, project: &Project<'_>, command: &[&str], extra: Duration) -> Result<()> {
-        self.run_within(project, command, self.timeout + extra).await
+    pub async fn run(&self, project: &Project<'_>, command: &[&str], grace: Duration) -> Result<()> {
+        let words = [&options("compose.yaml", project.name), command].concat();
+        self.execute(project.folder, &words, command, "", kind(grace), self.timeout + grace).await.map(drop)
     }
 
-    /// Brings up a project that needs no folder, given as text.
+    /// The same for a project given as text.
     ///
     /// # Errors
     /// As [`Compose::run`].
-    pub async fn up_text(&self, name: &str, text: &str) -> Result<()> {
-        self.run_text(name, text, &["up", "--detach"], self.timeout).await
+    pub async fn run_text(&self, name: &str, text: &str, command: &[&str], grace: Duration) -> Result<()> {
+        let words = [&options("-", name), command].concat();
+        self.execute(Path::new("/"), &words, command, text, kind(grace), self.timeout + grace).await.map(drop)
     }
 
     /// Fetches the image of a project given as text, within the longer time limit of pulls.
@@ -99,31 +134,36 @@ impl Compose {
     /// # Errors
     /// As [`Compose::run`].
     pub async fn pull_text(&self, name: &str, text: &str) -> Result<()> {
-        self.run_text(name, text, &["pull", "--quiet"], self.pull_timeout).await
+        let command = ["pull", "--quiet"];
+        let words = [&options("-", name), &command[..]].concat();
+        self.execute(Path::new("/"), &words, &command, text, Kind::Pull, self.pull_timeout).await.map(drop)
     }
 
-    async fn run_within(&self, project: &Project<'_>, command: &[&str], limit: Duration) -> Result<()> {
-        let words = [&options("compose.yaml", project.name), command].concat();
-        self.execute(project.folder, &words, command, "", limit).await.map(drop)
-    }
-
-    async fn run_text(&self, name: &str, text: &str, command: &[&str], limit: Duration) -> Result<()> {
-        let words = [&options("-", name), command].concat();
-        self.execute(Path::new("/"), &words, command, text, limit).await.map(drop)
-    }
-
-    async fn execute(&self, folder: &Path, words: &[&str], command: &[&str], stdin: &str, limit: Duration) -> Result<String> {
-        let _slot = self.slots.acquire().await.map_err(|error| Error::io("wait for a turn")(std::io::Error::other(error)))?;
+    async fn execute(
+        &self,
+        folder: &Path,
+        words: &[&str],
+        command: &[&str],
+        stdin: &str,
+        kind: Kind,
+        limit: Duration,
+    ) -> Result<String> {
+        let place = self.pools.of(kind).acquire().await;
+        let _place = place.map_err(|error| Error::io("wait for a turn")(std::io::Error::other(error)))?;
         let command = command.join(" ");
         let started = std::time::Instant::now();
         let mut child = self.spawn(folder, words).map_err(Error::io("start docker compose"))?;
-        if let Some(mut pipe) = child.stdin.take() {
-            // A program that doesn't read it says so by its exit code.
-            let _ = timeout(limit, pipe.write_all(stdin.as_bytes())).await;
-        }
         let stdout = child.stdout.take().map(|pipe| tokio::spawn(tail(pipe)));
         let stderr = child.stderr.take().map(|pipe| tokio::spawn(tail(pipe)));
-        let Ok(ended) = timeout(limit, child.wait()).await else {
+        let pipe = child.stdin.take();
+        let run = async {
+            if let Some(mut pipe) = pipe {
+                // A program that doesn't read it says so by its exit code.
+                let _ = pipe.write_all(stdin.as_bytes()).await;
+            }
+            child.wait().await
+        };
+        let Ok(ended) = timeout(limit, run).await else {
             child.end_group();
             tracing::warn!(%command, limit_s = limit.as_secs(), "docker compose was ended at its time limit");
             return Err(Error::ComposeTimeout { command, limit });
@@ -136,8 +176,9 @@ impl Compose {
 
     #[expect(clippy::disallowed_methods, reason = "this file owns child processes")]
     fn spawn(&self, folder: &Path, words: &[&str]) -> std::io::Result<Group> {
-        let child = tokio::process::Command::new(&self.program[0])
-            .args(&self.program[1..])
+        let program: Vec<&OsString> = self.tether.iter().chain(&*self.program).collect();
+        let child = tokio::process::Command::new(program[0])
+            .args(&program[1..])
             .args(words)
             .current_dir(folder)
             .env_clear()
@@ -151,7 +192,7 @@ impl Compose {
     }
 }
 
-/// A child with a process group of its own, all of which ends with it.
+/// A child with a process group of its own, which is ended with it where it is given up before its end.
 struct Group(tokio::process::Child);
 
 impl Group {
@@ -182,6 +223,17 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.end_group();
     }
+}
+
+/// A command that waits for a container has a place among its like.
+fn kind(grace: Duration) -> Kind {
+    if grace.is_zero() { Kind::Work } else { Kind::Wait }
+}
+
+/// util-linux's way to have the kernel end a program with its parent; nothing where it is missing.
+fn tether() -> Arc<[OsString]> {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    if setpriv.is_file() { [setpriv.into(), "--pdeathsig".into(), "KILL".into()].into() } else { [].into() }
 }
 
 /// Everything that Compose would else look for in its surroundings, named, so that a file that someone put beside the

@@ -1,15 +1,19 @@
 //! From a specification to `compose.yaml`: pure, and the same bytes for the same input.
 
 use serde_yaml::{Mapping, Value};
+use uuid::Uuid;
 
 use super::file::{Template, literal};
 use crate::{
     config::Defaults,
-    domain::{id::Cuid, port::PortMapping, spec::Spec, text::Image},
+    domain::{id::Cuid, port::PortMapping, spec::Spec},
 };
 
 /// The label by which a container is known as one of berth's; its value is the cuid.
 pub const LABEL: &str = "berth.cuid";
+
+/// The label that says which project a container was made from; its value is the project's [`Rendered::digest`].
+pub const PROJECT_LABEL: &str = "berth.project";
 
 /// The script that is run where a specification has no command, as the container sees it.
 const BOOT: &str = "/app/boot.py";
@@ -25,15 +29,30 @@ pub struct Project<'a> {
     pub network: &'a str,
 }
 
+/// A project as text.
+pub struct Rendered {
+    /// `compose.yaml`.
+    pub text: String,
+    /// Tells this project from every other, so that a container that was made from another is known by its label.
+    pub digest: String,
+}
+
 impl Project<'_> {
     /// The project's `compose.yaml`.
-    pub fn render(&self, template: &Template) -> String {
-        let network = Mapping::from_iter([("name".into(), literal(self.network)), ("external".into(), true.into())]);
-        let networks = Mapping::from_iter([("shared".into(), network.into())]);
-        template.project(&self.cuid.to_string(), self.service(), Mapping::from_iter([("networks".into(), networks.into())]))
+    pub fn render(&self, template: &Template) -> Rendered {
+        let unlabelled = self.text(template, None);
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, unlabelled.as_bytes()).to_string();
+        Rendered { text: self.text(template, Some(&digest)), digest }
     }
 
-    fn service(&self) -> Mapping {
+    fn text(&self, template: &Template, digest: Option<&str>) -> String {
+        let network = Mapping::from_iter([("name".into(), literal(self.network)), ("external".into(), true.into())]);
+        let networks = Mapping::from_iter([("shared".into(), network.into())]);
+        let root = Mapping::from_iter([("networks".into(), networks.into())]);
+        template.project(&self.cuid.to_string(), self.service(digest), root)
+    }
+
+    fn service(&self, digest: Option<&str>) -> Mapping {
         let (spec, defaults) = (self.spec, self.defaults);
         let mut service = Mapping::new();
         let mut set = |key: &str, value: Value| drop(service.insert(key.into(), value));
@@ -51,7 +70,7 @@ impl Project<'_> {
         set("working_dir", "/app".into());
         set("volumes", Value::Sequence(vec![mount()]));
         set("environment", self.environment());
-        set("labels", self.labels());
+        set("labels", self.labels(digest));
         set("networks", Value::Sequence(vec!["shared".into()]));
         if !spec.ports.is_empty() {
             set("ports", spec.ports.iter().map(port).collect());
@@ -75,11 +94,13 @@ impl Project<'_> {
         own.into_iter().chain(asked).map(|(name, value)| literal(&format!("{name}={value}"))).collect()
     }
 
-    fn labels(&self) -> Value {
+    fn labels(&self, digest: Option<&str>) -> Value {
+        let digest = digest.map(|digest| (PROJECT_LABEL, digest));
         let name = self.spec.name.iter().map(|name| ("berth.name", name.as_str()));
         let asked = self.spec.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let cuid = self.cuid.to_string();
         std::iter::once((LABEL, cuid.as_str()))
+            .chain(digest)
             .chain(name)
             .chain(asked)
             .map(|(key, value)| literal(&format!("{key}={value}")))
@@ -87,10 +108,11 @@ impl Project<'_> {
     }
 }
 
-/// A project that is only there to have its image pulled.
-pub fn image_only(image: &Image) -> String {
-    let service = Mapping::from_iter([("image".into(), literal(image.as_str()))]);
-    Template::default().project("image", service, Mapping::new())
+/// The least project that stands for one container: enough to pull its image, and to stop or remove the container
+/// whatever became of its own project.
+pub fn minimal(name: &str, image: &str) -> String {
+    let service = Mapping::from_iter([("image".into(), literal(image))]);
+    Template::default().project(name, service, Mapping::new())
 }
 
 fn mount() -> Value {
@@ -120,7 +142,7 @@ mod tests {
         let cuid = "c123e4567-e89b-12d3-a456-426614174000".parse().unwrap();
         let spec = Spec::from_json(spec).unwrap();
         let template = Template::parse(include_str!("../../templates/compose.yaml")).unwrap();
-        Project { cuid, spec: &spec, boot, defaults, network: "berth" }.render(&template)
+        Project { cuid, spec: &spec, boot, defaults, network: "berth" }.render(&template).text
     }
 
     fn defaults() -> Defaults {
@@ -161,6 +183,7 @@ services:
       - "APP_ENV=production"
     labels:
       - "berth.cuid=c123e4567-e89b-12d3-a456-426614174000"
+      - "berth.project=DIGEST"
     networks:
       - "shared"
     ports:
@@ -175,7 +198,11 @@ networks:
     name: "berth"
     external: true
 "#;
-        assert_eq!(render(&spec, true, &defaults()), expected);
+        let text = render(&spec, true, &defaults());
+        let digest = text.split_once("berth.project=").unwrap().1.split('"').next().unwrap();
+        assert_eq!(text, expected.replace("DIGEST", digest));
+        assert_eq!(render(&spec, true, &defaults()), text, "the same bytes for the same input");
+        assert!(!render(&spec, false, &defaults()).contains(digest), "another project, another digest");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use chrono::Local;
 
 use super::{Containers, index::Container, on_disk, store::Record};
 use crate::{
-    domain::{id::Cuid, resources::Cpus, spec::Spec},
+    domain::{id::Cuid, resources::Cpus, spec::Spec, status::Status},
+    engine::state::State,
     error::{Error, Result},
     files::root::Mount,
 };
@@ -38,10 +39,11 @@ impl Containers {
         self.ensure_image(&spec.image).await?;
         match self.make_all(cuid, &spec).await {
             Ok(record) => {
-                let seen = self.0.index.ticket();
-                let state = self.0.engine.state(&cuid.to_string()).await.unwrap_or_default();
                 tracing::info!(%cuid, image = spec.image.as_str(), "container created");
-                Ok(self.0.index.insert(record, state, seen))
+                let created = State { status: Status::Created, ..State::default() };
+                self.0.index.insert(record, created, self.0.index.ticket());
+                self.look(cuid).await;
+                self.0.index.get(cuid)
             }
             Err(error) => {
                 // Its volumes are as new as itself.
@@ -58,8 +60,7 @@ impl Containers {
             Mount::create(&store.folder(cuid), owner).map(drop)
         })
         .await?;
-        let project = self.render(cuid, spec).await?;
-        self.write_project(cuid, project).await?;
+        self.write_project(cuid, spec).await?;
         self.compose_create(cuid).await?;
         let record = Record { cuid, created_at: Local::now(), spec: spec.clone() };
         let store = self.0.store.clone();
@@ -69,15 +70,12 @@ impl Containers {
     /// Takes away what there is of a container whose folder has no `container.json`. What can't be taken away now is when
     /// the server next starts.
     pub(super) async fn take_away(&self, cuid: Cuid, volumes: &[&str]) {
-        let store = self.0.store.clone();
-        let begun = on_disk(move || store.project(cuid)).await;
-        let down = match begun {
-            Ok(None) => Ok(()),
-            _ => self.compose(cuid, &[&["down", "--timeout", "0"], volumes].concat(), Duration::ZERO).await,
-        };
-        let store = self.0.store.clone();
-        let removed = match down {
-            Ok(()) => on_disk(move || store.remove(cuid)).await,
+        let down = [&["down", "--timeout", "0"], volumes].concat();
+        let removed = match self.compose_minimal(cuid, &down, Duration::ZERO).await {
+            Ok(()) => {
+                let store = self.0.store.clone();
+                on_disk(move || store.remove(cuid)).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
@@ -87,7 +85,7 @@ impl Containers {
 
     /// The engine refuses more processors than the machine has; that is the caller's mistake, not the project's failure.
     pub(super) async fn check_processors(&self, spec: &Spec) -> Result<()> {
-        let Some(cpus) = spec.resources.cpus.map(Cpus::get) else { return Ok(()) };
+        let Some(cpus) = spec.resources.cpus.or(self.0.defaults.cpus).map(Cpus::get) else { return Ok(()) };
         let there = self.0.engine.processors().await?;
         if cpus <= there {
             return Ok(());

@@ -92,15 +92,20 @@ impl Index {
         }
     }
 
-    /// Adds a container, or replaces its record. Its name has been reserved.
-    pub fn insert(&self, record: Record, state: State, seen: Ticket) -> Container {
+    /// Adds a container. Its name has been reserved.
+    pub fn insert(&self, record: Record, state: State, seen: Ticket) {
         let mut inner = self.write();
         let cuid = record.cuid;
+        inner.by_age.insert((record.created_at, cuid));
         let container = Container { record: Arc::new(record), state: Arc::new(state) };
-        let turn = inner.by_cuid.get(&cuid).map_or_else(Arc::default, |slot| slot.turn.clone());
-        inner.by_age.insert((container.record.created_at, cuid));
-        inner.by_cuid.insert(cuid, Slot { container: container.clone(), seen, turn });
-        container
+        inner.by_cuid.insert(cuid, Slot { container, seen, turn: Arc::default() });
+    }
+
+    /// Replaces a container's record.
+    pub fn replace(&self, record: Record) {
+        if let Some(slot) = self.write().by_cuid.get_mut(&record.cuid) {
+            slot.container.record = Arc::new(record);
+        }
     }
 
     /// Forgets a container and its name.
@@ -211,7 +216,9 @@ mod tests {
     fn add(index: &Index, second: i64, spec: serde_json::Value, status: Status) -> Cuid {
         let created_at = DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap().into();
         let record = Record { cuid: Cuid::new(), created_at, spec: Spec::from_json(&spec).unwrap() };
-        index.insert(record, State { status, ..State::default() }, index.ticket()).record.cuid
+        let cuid = record.cuid;
+        index.insert(record, State { status, ..State::default() }, index.ticket());
+        cuid
     }
 
     fn cuids(page: &Page) -> Vec<Cuid> {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Containers, Outcome, on_disk};
+use super::{Containers, Outcome, on_disk, project::lost_network};
 use crate::{
+    compose::render::PROJECT_LABEL,
     domain::{
         id::Cuid,
-        status::{Action, Status, Verdict},
+        status::{Action, Verdict},
     },
     engine::state::State,
     error::Result,
@@ -23,45 +24,51 @@ impl Containers {
     /// the disk.
     pub async fn act(&self, cuid: Cuid, action: Action, grace: Duration) -> Result<Outcome> {
         self.in_turn(cuid, move |this| async move {
-            let status = this.refresh(cuid).await?.status;
-            let changed = action.check(status)? == Verdict::Go;
+            let unsettled = this.settle(cuid).await;
+            let state = this.refresh(cuid).await?;
+            let changed = action.check(state.status)? == Verdict::Go;
             if changed {
-                let done = this.perform(cuid, action, status, grace).await;
+                let done = this.perform(cuid, action, &state, grace).await;
                 // Also after a failure: what it left is what the next read shows.
                 let refreshed = this.refresh(cuid).await;
                 done?;
                 refreshed?;
                 tracing::info!(%cuid, ?action, "container changed");
             }
+            if unsettled {
+                this.end_change(cuid).await?;
+            }
             Ok(Outcome { container: this.0.index.get(cuid)?, changed })
         })
         .await
     }
 
-    async fn perform(&self, cuid: Cuid, action: Action, status: Status, grace: Duration) -> Result<()> {
+    async fn perform(&self, cuid: Cuid, action: Action, state: &State, grace: Duration) -> Result<()> {
         let seconds = grace.as_secs().to_string();
         match action {
-            Action::Start => self.start(cuid, status, grace, &["start"]).await,
-            Action::Restart => self.start(cuid, status, grace, &["restart", "--timeout", &seconds]).await,
-            Action::Stop => self.compose(cuid, &["stop", "--timeout", &seconds], grace).await,
-            Action::Pause => self.compose(cuid, &["pause"], Duration::ZERO).await,
-            Action::Unpause => self.compose(cuid, &["unpause"], Duration::ZERO).await,
+            Action::Start => self.start(cuid, state, grace, &["start"]).await,
+            Action::Restart => self.start(cuid, state, grace, &["restart", "--timeout", &seconds]).await,
+            Action::Stop => self.compose_minimal(cuid, &["stop", "--timeout", &seconds], grace).await,
+            Action::Pause => self.compose_minimal(cuid, &["pause"], Duration::ZERO).await,
+            Action::Unpause => self.compose_minimal(cuid, &["unpause"], Duration::ZERO).await,
             Action::Patch | Action::Delete { .. } | Action::Exec | Action::Attach => Ok(()),
         }
     }
 
-    /// Brings the container up: with `command` where its project still stands as it was, which is the quickest; else, with
-    /// a `boot.py` that came or went, another template, or the container lost, by recreating it.
-    async fn start(&self, cuid: Cuid, status: Status, grace: Duration, command: &[&str]) -> Result<()> {
+    /// Brings the container up: with `command` where it was made from the project as it should be now, which is the
+    /// quickest; else, with a `boot.py` that came or went, another template, or the container lost, by recreating it.
+    async fn start(&self, cuid: Cuid, state: &State, grace: Duration, command: &[&str]) -> Result<()> {
         let spec = self.0.index.get(cuid)?.record.spec.clone();
-        let project = self.render(cuid, &spec).await?;
-        if self.write_project(cuid, project).await? || status == Status::Missing {
-            self.ensure_image(&spec.image).await?;
-            return self.compose_up(cuid, &spec, grace).await;
+        let project = self.write_project(cuid, &spec).await?;
+        if state.labels.get(PROJECT_LABEL) == Some(&project.digest) {
+            self.ensure_network().await?;
+            match self.compose(cuid, command, grace).await {
+                Err(error) if lost_network(&error) => (),
+                started => return started.map_err(|error| self.told(cuid, &spec, error)),
+            }
         }
-        self.ensure_network().await?;
-        let started = self.compose(cuid, command, grace).await;
-        started.map_err(|error| self.port_conflict(cuid, &spec, error))
+        self.ensure_image(&spec.image).await?;
+        self.compose_up(cuid, &spec, grace).await
     }
 
     /// Deletes the container, its folder and, with `remove_volumes`, its volumes.
@@ -70,19 +77,18 @@ impl Containers {
     /// [`Error::StillRunning`](crate::error::Error::StillRunning) without `force`; else as [`Containers::act`]. After an error the container is still there.
     pub async fn delete(&self, cuid: Cuid, force: bool, remove_volumes: bool) -> Result<()> {
         self.in_turn(cuid, move |this| async move {
-            let state = this.refresh(cuid).await?;
-            Action::Delete { force }.check(state.status)?;
-            this.delete_now(cuid, &state, remove_volumes).await
+            Action::Delete { force }.check(this.refresh(cuid).await?.status)?;
+            this.delete_now(cuid, remove_volumes).await
         })
         .await
     }
 
-    async fn delete_now(&self, cuid: Cuid, state: &State, remove_volumes: bool) -> Result<()> {
+    async fn delete_now(&self, cuid: Cuid, remove_volumes: bool) -> Result<()> {
         let store = self.0.store.clone();
         on_disk(move || store.begin_deletion(cuid)).await?;
         let volumes: &[&str] = if remove_volumes { &["--volumes"] } else { &[] };
         let command = [&["down", "--timeout", "0"], volumes].concat();
-        let down = if state.status == Status::Missing { Ok(()) } else { self.compose(cuid, &command, Duration::ZERO).await };
+        let down = self.compose_minimal(cuid, &command, Duration::ZERO).await;
         let store = self.0.store.clone();
         if let Err(error) = down {
             on_disk(move || store.undo_deletion(cuid)).await?;

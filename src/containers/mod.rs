@@ -157,10 +157,11 @@ impl Containers {
         self.0.index.get(cuid).map(|_| self.0.store.folder(cuid))
     }
 
-    /// Waits until every change that has begun is over.
+    /// Waits until every change that has begun is over, and lets `DATA_DIR` go.
     pub async fn finished(&self) {
         self.0.changes.close();
         self.0.changes.wait().await;
+        self.0.store.release();
     }
 
     /// That statuses are known. Only in the first moments of the server is there anything to wait for.

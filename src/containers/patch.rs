@@ -1,5 +1,7 @@
 //! Changing a container's configuration: the new one up, or the old one back.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{
@@ -11,8 +13,12 @@ use super::{
 };
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Action},
-    error::Result,
+    error::{Error, Result},
 };
+
+/// How often, and how long apart, a container that was brought up is looked at for a main process that can't be run.
+const LOOKS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Containers {
     /// Merges `patch` into the container's specification. One that is up is recreated and up again; one that is not
@@ -25,40 +31,36 @@ impl Containers {
     /// disk.
     pub async fn patch(&self, cuid: Cuid, patch: Value) -> Result<Container> {
         self.in_turn(cuid, move |this| async move {
-            let record = this.0.index.get(cuid)?.record;
-            let spec = record.spec.patched(&patch)?;
+            this.settle(cuid).await;
+            let old = this.0.index.get(cuid)?.record;
+            let spec = old.spec.patched(&patch)?;
             let status = this.refresh(cuid).await?.status;
             Action::Patch.check(status)?;
-            if spec == record.spec {
+            if spec == old.spec {
                 return this.0.index.get(cuid);
             }
-            this.check_processors(&spec).await?;
-            this.ensure_image(&spec.image).await?;
             if let Some(name) = &spec.name {
                 this.0.index.reserve(name, cuid)?;
             }
-            let new = Record { spec, ..(*record).clone() };
-            let change = Change { was_up: status.is_up() };
-            let changed = this.change(&record, &new, change).await;
-            let (kept, dropped) = if changed.is_ok() { (&new, &*record) } else { (&*record, &new) };
+            let new = Record { spec, ..(*old).clone() };
+            let changed = this.change(&old, &new, Change { was_up: status.is_up() }).await;
+            let (kept, dropped) = if changed.is_ok() { (&new, &*old) } else { (&*old, &new) };
             if let Some(name) = dropped.spec.name.as_ref().filter(|name| kept.spec.name.as_ref() != Some(name)) {
                 this.0.index.free(name, cuid);
             }
-            let seen = this.0.index.ticket();
-            let state = this.0.engine.state(&cuid.to_string()).await;
             if changed.is_ok() {
                 tracing::info!(%cuid, "configuration changed");
-                return Ok(this.0.index.insert(new, state.unwrap_or_default(), seen));
+                this.0.index.replace(new);
             }
-            if let Ok(state) = state {
-                this.0.index.observe(cuid, state, seen);
-            }
+            this.look(cuid).await;
             changed.and_then(|()| this.0.index.get(cuid))
         })
         .await
     }
 
     async fn change(&self, old: &Record, new: &Record, change: Change) -> Result<()> {
+        self.check_processors(&new.spec).await?;
+        self.ensure_image(&new.spec.image).await?;
         let (store, cuid) = (self.0.store.clone(), old.cuid);
         on_disk(move || store.begin_change(cuid, change)).await?;
         let (store, record) = (self.0.store.clone(), new.clone());
@@ -71,27 +73,66 @@ impl Containers {
             self.put_back(cuid, &old.spec, change).await;
             return Err(error);
         }
-        let store = self.0.store.clone();
-        on_disk(move || store.end_change(cuid)).await
+        self.end_change(cuid).await
     }
 
     /// Writes the project of `spec`, and recreates the container by it.
     async fn bring(&self, cuid: Cuid, spec: &Spec, change: Change) -> Result<()> {
-        let project = self.render(cuid, spec).await?;
-        self.write_project(cuid, project).await?;
-        if change.was_up { self.compose_up(cuid, spec, GRACE).await } else { self.compose_create(cuid).await }
+        self.write_project(cuid, spec).await?;
+        if !change.was_up {
+            return self.compose_create(cuid).await;
+        }
+        self.compose_up(cuid, spec, GRACE).await?;
+        self.main_process_runs(cuid).await
+    }
+
+    /// That the main process could be run at all. The engine doesn't tell: the container's init is what it starts, and that
+    /// exits with 126 or 127, as a shell would, moments later.
+    async fn main_process_runs(&self, cuid: Cuid) -> Result<()> {
+        for _ in 0..LOOKS {
+            let state = self.refresh(cuid).await?;
+            if let Some(code @ (126 | 127)) = state.exit_code {
+                let stderr = "the main process could not be run: there is no such program, or it can't be executed".to_owned();
+                return Err(Error::ComposeFailed { command: "up".into(), exit_code: i32::try_from(code).ok(), stderr });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Puts the old configuration back after a change that failed or was cut short. Where that fails, too, the note of
-    /// the change stays, and the next start of the server tries again.
+    /// the change stays: the next action on the container, or the next start of the server, tries again.
     pub(super) async fn put_back(&self, cuid: Cuid, old: &Spec, change: Change) {
-        let store = self.0.store.clone();
         let back = match self.bring(cuid, old, change).await {
-            Ok(()) => on_disk(move || store.end_change(cuid)).await,
+            Ok(()) => self.end_change(cuid).await,
             Err(error) => Err(error),
         };
         if let Err(error) = back {
-            tracing::error!(%cuid, %error, "the old configuration could not be put back; the next start tries again");
+            tracing::error!(%cuid, %error, "the old configuration could not be put back; it is tried again");
         }
+    }
+
+    /// Puts back what an earlier change could not. True where it still can't be, so that the note must go once the caller
+    /// has brought the container into another state.
+    pub(super) async fn settle(&self, cuid: Cuid) -> bool {
+        let Some(change) = self.interrupted_change(cuid).await else { return false };
+        let Ok(container) = self.0.index.get(cuid) else { return false };
+        self.put_back(cuid, &container.record.spec, change).await;
+        self.interrupted_change(cuid).await.is_some()
+    }
+
+    pub(super) async fn end_change(&self, cuid: Cuid) -> Result<()> {
+        let store = self.0.store.clone();
+        on_disk(move || store.end_change(cuid)).await
+    }
+
+    /// The change that was cut short; one whose note can't be read is none.
+    async fn interrupted_change(&self, cuid: Cuid) -> Option<Change> {
+        let store = self.0.store.clone();
+        let noted = on_disk(move || store.interrupted_change(cuid)).await;
+        noted.unwrap_or_else(|error| {
+            tracing::error!(%cuid, %error, "the note of a change can't be read");
+            None
+        })
     }
 }

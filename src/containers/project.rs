@@ -3,9 +3,14 @@
 
 use std::time::Duration;
 
-use super::{Containers, on_disk};
+use serde_json::Value;
+
+use super::{Containers, Inner, on_disk};
 use crate::{
-    compose::{self, render},
+    compose::{
+        self,
+        render::{self, Rendered},
+    },
     domain::{id::Cuid, port::PortMapping, spec::Spec, text::Image},
     error::{Error, Result},
     files::{path::RelPath, root::Mount},
@@ -29,31 +34,33 @@ networks:
 "#;
 
 impl Containers {
-    /// The project as it should stand on the disk now: `boot.py` may have come or gone.
-    pub(super) async fn render(&self, cuid: Cuid, spec: &Spec) -> Result<String> {
-        let folder = self.0.store.folder(cuid);
-        let boot = spec.command.is_none() && on_disk(move || Ok(has_boot(&folder))).await?;
-        let project = render::Project { cuid, spec, boot, defaults: &self.0.defaults, network: NETWORK };
-        Ok(project.render(&self.0.template))
-    }
-
-    /// Writes the project, and says whether that changed it.
-    pub(super) async fn write_project(&self, cuid: Cuid, text: String) -> Result<bool> {
-        let store = self.0.store.clone();
+    /// The project as it should stand on the disk now, where it is written if it does not: `boot.py` may have come or gone.
+    pub(super) async fn write_project(&self, cuid: Cuid, spec: &Spec) -> Result<Rendered> {
+        let this = self.clone();
+        let spec = spec.clone();
         on_disk(move || {
-            let changed = store.project(cuid)?.as_ref() != Some(&text);
-            if changed {
-                store.write_project(cuid, &text)?;
+            let Inner { store, defaults, template, .. } = &*this.0;
+            let boot = spec.command.is_none() && has_boot(&store.folder(cuid));
+            let project = render::Project { cuid, spec: &spec, boot, defaults, network: NETWORK }.render(template);
+            if store.project(cuid)?.as_ref() != Some(&project.text) {
+                store.write_project(cuid, &project.text)?;
             }
-            Ok(changed)
+            Ok(project)
         })
         .await
     }
 
-    /// Runs `docker compose` in the container's folder.
-    pub(super) async fn compose(&self, cuid: Cuid, command: &[&str], extra: Duration) -> Result<()> {
+    /// Runs `docker compose` in the container's folder, on its own project.
+    pub(super) async fn compose(&self, cuid: Cuid, command: &[&str], grace: Duration) -> Result<()> {
         let (folder, name) = (self.0.store.folder(cuid), cuid.to_string());
-        self.0.compose.run(&compose::cli::Project { folder: &folder, name: &name }, command, extra).await
+        self.0.compose.run(&compose::cli::Project { folder: &folder, name: &name }, command, grace).await
+    }
+
+    /// Runs `docker compose` on the least project that stands for the container: what stops or removes it must not depend
+    /// on a file that someone may have spoilt.
+    pub(super) async fn compose_minimal(&self, cuid: Cuid, command: &[&str], grace: Duration) -> Result<()> {
+        let name = cuid.to_string();
+        self.0.compose.run_text(&name, &render::minimal(&name, "none"), command, grace).await
     }
 
     /// Creates or recreates the container without starting it, whose project has been written and whose image is there.
@@ -68,7 +75,14 @@ impl Containers {
         self.ensure_network().await?;
         let seconds = grace.as_secs().to_string();
         let command = ["up", "--detach", "--no-build", "--pull", "never", "--timeout", &seconds];
-        self.compose(cuid, &command, grace).await.map_err(|error| self.port_conflict(cuid, spec, error))
+        let up = match self.compose(cuid, &command, grace).await {
+            // The network that the container was made on is gone, and another has its name.
+            Err(error) if lost_network(&error) => {
+                self.compose(cuid, &[&command[..], &["--force-recreate"]].concat(), grace).await
+            }
+            up => up,
+        };
+        up.map_err(|error| self.told(cuid, spec, error))
     }
 
     /// Pulls the image where the engine does not have it.
@@ -77,7 +91,7 @@ impl Containers {
             return Ok(());
         }
         tracing::info!(image = image.as_str(), "pulling an image");
-        self.0.compose.pull_text("berth-pull", &render::image_only(image)).await.map_err(|error| match error {
+        self.0.compose.pull_text("berth-pull", &render::minimal("image", image.as_str())).await.map_err(|error| match error {
             Error::ComposeFailed { stderr, .. } => {
                 let reason = stderr.trim().lines().last().unwrap_or("it can't be pulled").to_owned();
                 Error::ImageNotFound { image: image.as_str().to_owned(), reason }
@@ -91,14 +105,17 @@ impl Containers {
         if self.0.engine.has_network(NETWORK).await? {
             return Ok(());
         }
-        let made = self.0.compose.up_text("berth-network", NETWORK_PROJECT).await;
+        let made = self.0.compose.run_text("berth-network", NETWORK_PROJECT, &["up", "--detach"], Duration::ZERO).await;
         // Two at once: one of them fails, and the network is there.
         if made.is_err() && self.0.engine.has_network(NETWORK).await? { Ok(()) } else { made }
     }
 
-    /// A start that failed because a port of the host is taken, told as that.
-    pub(super) fn port_conflict(&self, cuid: Cuid, spec: &Spec, error: Error) -> Error {
+    /// A start that failed, told as what it failed by: a port of the host that is taken, an address that the host hasn't.
+    pub(super) fn told(&self, cuid: Cuid, spec: &Spec, error: Error) -> Error {
         let Error::ComposeFailed { stderr, .. } = &error else { return error };
+        if stderr.contains("cannot assign requested address") {
+            return Error::invalid("INVALID_PORT", "ports", "ports: a host_ip is no address of this host", Value::Null);
+        }
         match taken_port(stderr, &spec.ports) {
             Some(mapping) => Error::PortConflict {
                 port: mapping.host,
@@ -108,6 +125,11 @@ impl Containers {
             None => error,
         }
     }
+}
+
+/// Whether a start failed because the container's network, which it holds by id, is not there any more.
+pub(super) fn lost_network(error: &Error) -> bool {
+    matches!(error, Error::ComposeFailed { stderr, .. } if stderr.contains("network") && (stderr.contains("not found") || stderr.contains("could not find")))
 }
 
 fn has_boot(folder: &std::path::Path) -> bool {

@@ -1,17 +1,13 @@
 //! What a start of the server finds: containers for the index, what a crash cut short and is finished or taken back, and
 //! containers at the engine that carry the label without a folder, which are reported and left alone.
 
-use super::{
-    Containers,
-    store::{Change, Found},
-};
+use super::{Containers, store::Found};
 use crate::{domain::id::Cuid, engine::state::State, error::Result, files};
 
 /// What a crash left to do, once the engine answers.
 pub(super) struct Unfinished {
     half_made: Vec<Cuid>,
     half_deleted: Vec<Cuid>,
-    changes: Vec<(Cuid, Change)>,
 }
 
 /// What was found and is not touched.
@@ -26,7 +22,7 @@ pub struct Orphans {
 impl Containers {
     /// Fills the index from the folders; an upload whose files were being moved in is finished on the way.
     pub(super) fn load(&self) -> Result<Unfinished> {
-        let mut unfinished = Unfinished { half_made: Vec::new(), half_deleted: Vec::new(), changes: Vec::new() };
+        let mut unfinished = Unfinished { half_made: Vec::new(), half_deleted: Vec::new() };
         for found in self.0.store.scan()? {
             match found {
                 Found::HalfMade(cuid) => unfinished.half_made.push(cuid),
@@ -40,7 +36,6 @@ impl Containers {
                     if let Err(error) = files::archive::recover(&self.0.store.folder(cuid)) {
                         tracing::error!(%cuid, %error, "an upload that a crash cut short could not be finished; the next one tries again");
                     }
-                    unfinished.changes.extend(self.0.store.interrupted_change(cuid)?.map(|change| (cuid, change)));
                     if let Some(Err(error)) = record.spec.name.as_ref().map(|name| self.0.index.reserve(name, cuid)) {
                         tracing::error!(%cuid, %error, "two containers have the same name");
                     }
@@ -68,12 +63,10 @@ impl Containers {
             tracing::warn!(%cuid, "finishing a deletion that a crash cut short");
             self.take_away(cuid, &[]).await;
         }
-        for (cuid, change) in unfinished.changes {
-            tracing::warn!(%cuid, "putting back the configuration that a crash cut the change of short");
+        for cuid in self.0.index.cuids() {
             let Ok(turn) = self.0.index.turn(cuid) else { continue };
             let _turn = turn.lock_owned().await;
-            let Ok(container) = self.0.index.get(cuid) else { continue };
-            self.put_back(cuid, &container.record.spec, change).await;
+            self.settle(cuid).await;
         }
         Ok(())
     }

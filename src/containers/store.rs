@@ -15,9 +15,14 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use chrono::{DateTime, Local};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -58,17 +63,29 @@ pub enum Found {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Holds the lock on `root`: two servers in one folder would take each other's work for leftovers.
+    lock: Arc<fs::File>,
 }
 
 impl Store {
     /// Opens `root`, and makes it where it is missing.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; also where another server has it open.
     pub fn open(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).map_err(Error::io("make DATA_DIR"))?;
         let root = fs::canonicalize(root).map_err(Error::io("open DATA_DIR"))?;
-        Ok(Self { root })
+        let lock = fs::File::open(&root).map_err(Error::io("open DATA_DIR"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => Error::io("have DATA_DIR")(io::Error::other("another berth serves it")),
+            error => Error::io("lock DATA_DIR")(error.into()),
+        })?;
+        Ok(Self { root, lock: Arc::new(lock) })
+    }
+
+    /// Lets another server have the folder; nothing is written to it any more.
+    pub fn release(&self) {
+        let _ = flock(&*self.lock, FlockOperation::Unlock);
     }
 
     /// The folder of a container, whether or not it is there.

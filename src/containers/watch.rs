@@ -62,7 +62,8 @@ impl Containers {
         }
     }
 
-    async fn look(&self, cuid: Cuid) {
+    /// Notes the container's state, where the engine tells it.
+    pub(super) async fn look(&self, cuid: Cuid) {
         if let Err(error) = self.refresh(cuid).await {
             tracing::warn!(%cuid, %error, "a container could not be looked at");
         }

@@ -14,7 +14,9 @@ impl FromStr for Owner {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (uid, gid) = text.split_once(':').ok_or(())?;
-        Ok(Self { uid: uid.parse().map_err(|_| ())?, gid: gid.parse().map_err(|_| ())? })
+        // The largest number is the kernel's word for "nobody in particular".
+        let number = |text: &str| text.parse().ok().filter(|number| *number != u32::MAX).ok_or(());
+        Ok(Self { uid: number(uid)?, gid: number(gid)? })
     }
 }
 

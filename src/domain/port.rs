@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One published port. `host` 0 or absent: the engine picks a free one at each start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object of container, host, protocol and host_ip")]
 pub struct PortMapping {
     pub container: ContainerPort,
     #[serde(default)]

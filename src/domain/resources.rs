@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Limits of a container; what is absent falls back to the server's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object of cpus, memory and pids")]
 pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<Cpus>,

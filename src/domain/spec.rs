@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -14,9 +14,15 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+/// Linux's bound on one string of a program's arguments or environment (`MAX_ARG_STRLEN`), but for its NUL.
+const STRING_BYTES: usize = 128 * 1024 - 1;
+
+/// How many ports one container may publish: each costs the engine tens of milliseconds at every start.
+const PORTS: usize = 100;
+
 /// The specification of a container, as in the body of a creation and in every answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with an image")]
 pub struct Spec {
     pub image: Image,
     #[serde(default)]
@@ -24,15 +30,15 @@ pub struct Spec {
     /// Absent: `/app/boot.py` where it exists when the container is started, else the image's own command.
     #[serde(default)]
     pub command: Option<Command>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub env: BTreeMap<EnvName, EnvValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub tags: Vec<Tag>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub labels: BTreeMap<LabelKey, Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub resources: Resources,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub ports: Vec<PortMapping>,
 }
 
@@ -46,12 +52,8 @@ impl Spec {
             return Err(Error::invalid("MISSING_IMAGE", "image", "Image is required", Value::Null));
         }
         let spec: Self = json::read(document, code_of)?;
-        for (index, port) in spec.ports.iter().enumerate() {
-            if spec.ports[..index].iter().any(|other| other.collides_with(port)) {
-                let message = format!("port {}/{} of the host is asked for twice", port.host, port.protocol.as_str());
-                return Err(Error::invalid("INVALID_PORT", format!("ports[{index}].host"), message, port.host));
-            }
-        }
+        spec.check_ports()?;
+        spec.check_sizes()?;
         Ok(spec)
     }
 
@@ -77,6 +79,37 @@ impl Spec {
         Self::from_json(&Value::Object(document))
     }
 
+    fn check_ports(&self) -> Result<()> {
+        if self.ports.len() > PORTS {
+            return Err(Error::invalid("INVALID_PORT", "ports", format!("ports: at most {PORTS}"), self.ports.len()));
+        }
+        for (index, port) in self.ports.iter().enumerate() {
+            if self.ports[..index].iter().any(|other| other.collides_with(port)) {
+                let message = format!("port {}/{} of the host is asked for twice", port.host, port.protocol.as_str());
+                return Err(Error::invalid("INVALID_PORT", format!("ports[{index}].host"), message, port.host));
+            }
+        }
+        Ok(())
+    }
+
+    /// That the kernel can start a program with it: one string of an environment or a command is bounded there.
+    fn check_sizes(&self) -> Result<()> {
+        let too_long = |code, field: String| {
+            Err(Error::invalid(code, &field, format!("{field}: at most {STRING_BYTES} bytes, its name included"), Value::Null))
+        };
+        if let Some((name, _)) = self.env.iter().find(|(name, value)| name.as_str().len() + value.as_str().len() >= STRING_BYTES)
+        {
+            return too_long("INVALID_ENV", format!("env.{}", name.as_str().chars().take(64).collect::<String>()));
+        }
+        if self.joined_tags().len() + "TAGS=".len() > STRING_BYTES {
+            return too_long("INVALID_TAGS", "tags".to_owned());
+        }
+        match self.command.iter().flat_map(Command::words).position(|word| word.len() > STRING_BYTES) {
+            Some(index) => too_long("INVALID_COMMAND", format!("command[{index}]")),
+            None => Ok(()),
+        }
+    }
+
     fn to_json(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(document)) => document,
@@ -89,6 +122,10 @@ impl Spec {
     pub fn joined_tags(&self) -> String {
         self.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(",")
     }
+}
+
+fn null_is_absent<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The contract's code for a mistake in a field of the specification.
@@ -158,10 +195,20 @@ mod tests {
             (json!({"image": "a", "labels": {"berth.cuid": "x"}}), "INVALID_LABELS", "labels.berth.cuid"),
             (json!({"image": "a", "command": []}), "INVALID_COMMAND", "command"),
             (json!({"image": "a", "name": "-x"}), "INVALID_NAME", "name"),
+            (json!({"image": "a", "env": {"A": "x".repeat(STRING_BYTES)}}), "INVALID_ENV", "env.A"),
+            (json!({"image": "a", "command": ["a", "x".repeat(STRING_BYTES + 1)]}), "INVALID_COMMAND", "command[1]"),
+            (json!({"image": "a", "tags": ["x".repeat(STRING_BYTES)]}), "INVALID_TAGS", "tags"),
+            (json!({"image": "a", "ports": vec![json!({"container": 1}); PORTS + 1]}), "INVALID_PORT", "ports"),
         ] {
             let invalid = refusal(&document);
             assert_eq!((invalid.code, invalid.field.as_str()), (code, field), "{document}: {}", invalid.message);
         }
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent_but_for_the_image() {
+        let nulls = json!({"image": "a", "name": null, "command": null, "env": null, "tags": null, "labels": null, "resources": null, "ports": null});
+        assert_eq!(Spec::from_json(&nulls).unwrap(), Spec::from_json(&json!({"image": "a"})).unwrap());
     }
 
     #[test]

@@ -111,6 +111,12 @@ impl<'de> Deserialize<'de> for EnvValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) if !text.contains('\0') => Ok(Self(text)),
+            // Beyond this JSON's numbers have lost digits by the time they are read.
+            Value::Number(number)
+                if number.is_f64() && number.as_f64().is_none_or(|value| value.abs() >= 9_007_199_254_740_992.0) =>
+            {
+                Err(de::Error::custom("a number this large is sent as a string"))
+            }
             Value::Number(number) => Ok(Self(number.to_string())),
             Value::Bool(flag) => Ok(Self(flag.to_string())),
             _ => Err(de::Error::custom("a variable's value is a string without NUL, a number or a boolean")),
@@ -206,11 +212,18 @@ mod tests {
     #[test]
     fn env_values_are_text_and_numbers_and_booleans_become_text() {
         let value = |json: &str| serde_json::from_str::<EnvValue>(json).map(|value| value.as_str().to_owned());
-        for (json, expected) in [(r#""$x""#, "$x"), ("1", "1"), ("-1.5", "-1.5"), ("1.0", "1.0"), ("true", "true"), (r#""""#, "")]
-        {
+        for (json, expected) in [
+            (r#""$x""#, "$x"),
+            ("1", "1"),
+            ("-1.5", "-1.5"),
+            ("1.0", "1.0"),
+            ("true", "true"),
+            (r#""""#, ""),
+            ("18446744073709551615", "18446744073709551615"),
+        ] {
             assert_eq!(value(json).unwrap(), expected);
         }
-        for bad in ["null", "[]", "{}", r#""a\u0000b""#] {
+        for bad in ["null", "[]", "{}", r#""a\u0000b""#, "12345678901234567890123", "1e300"] {
             assert!(value(bad).is_err(), "{bad}");
         }
     }

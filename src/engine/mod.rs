@@ -8,9 +8,14 @@ pub mod processes;
 pub mod state;
 pub mod watch;
 
+use std::time::Duration;
+
 use bollard::{Docker, errors::Error as Failure};
 
 use crate::error::{Error, Result};
+
+/// How long the engine may take to begin an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to one engine; cheap to clone.
 #[derive(Clone)]
@@ -32,7 +37,8 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`] where `host` is not such an address, or names a socket that does not exist.
     pub fn connect(host: &str) -> Result<Self> {
-        Ok(Self { docker: Docker::connect_with_host(host).map_err(unavailable)?, host: host.to_owned() })
+        let docker = Docker::connect_with_host(host).map_err(unavailable)?;
+        Ok(Self { docker: docker.with_timeout(PATIENCE), host: host.to_owned() })
     }
 
     /// Agrees with the engine on an API version (1.41, of Engine 20.10, is the oldest that berth works with).
@@ -95,6 +101,13 @@ fn failed(failure: Failure) -> Error {
     }
 }
 
-fn unavailable(failure: impl std::fmt::Display) -> Error {
-    Error::EngineUnavailable(failure.to_string())
+/// With what is behind the failure, which alone says something: "client error: Connection refused".
+fn unavailable(failure: impl std::error::Error) -> Error {
+    let mut words = vec![failure.to_string()];
+    let mut behind = failure.source();
+    while let Some(cause) = behind {
+        words.extend(Some(cause.to_string()).filter(|word| !words.contains(word)));
+        behind = cause.source();
+    }
+    Error::EngineUnavailable(words.join(": "))
 }

@@ -25,6 +25,7 @@ pub struct State {
     pub ip_address: Option<String>,
     /// What the host really publishes, while the container runs.
     pub published: Vec<Published>,
+    pub labels: HashMap<String, String>,
 }
 
 /// A port of the container and one address of the host that leads to it.
@@ -48,6 +49,7 @@ impl Default for State {
             restart_count: 0,
             ip_address: None,
             published: Vec::new(),
+            labels: HashMap::new(),
         }
     }
 }
@@ -85,6 +87,7 @@ impl From<ContainerInspectResponse> for State {
             restart_count: answer.restart_count.unwrap_or_default(),
             ip_address: addresses.into_values().filter_map(|network| network.ip_address).find(|ip| !ip.is_empty()),
             published: published(network.ports.unwrap_or_default()),
+            labels: answer.config.and_then(|config| config.labels).unwrap_or_default(),
         }
     }
 }

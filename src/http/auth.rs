@@ -15,7 +15,7 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use actix_web_httpauth::headers::authorization::{Authorization, Basic};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
@@ -39,6 +39,13 @@ pub(crate) struct Gate {
     password: Secret,
     allowed_origins: Vec<String>,
     failures: Mutex<HashMap<IpAddr, VecDeque<Instant>>>,
+}
+
+/// `user:password`, as HTTP Basic has it; the scheme's name is written in any case (RFC 7617).
+fn credentials(request: &ServiceRequest) -> Option<String> {
+    let (scheme, encoded) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    String::from_utf8(decoded).ok()
 }
 
 /// Lets a request in, or answers it.
@@ -81,14 +88,18 @@ impl Gate {
     }
 
     fn authenticate(&self, request: &ServiceRequest) -> ApiResult<String> {
-        let refused = |code, message: &str| ApiError::new(StatusCode::UNAUTHORIZED, "auth_error", code, message, json!({}));
+        let refused = |code, message: &str| {
+            let error = ApiError::new(StatusCode::UNAUTHORIZED, "auth_error", code, message, json!({}));
+            error.with_header(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"berth\""))
+        };
         if !request.headers().contains_key(header::AUTHORIZATION) {
             return Err(refused("MISSING_CREDENTIALS", "Send a user name and a password by HTTP Basic"));
         }
         let wrong = || refused("INVALID_CREDENTIALS", "The user name or the password is wrong");
-        let sent = <Authorization<Basic> as header::Header>::parse(request).map_err(|_| wrong())?.into_scheme();
-        let user = sent.user_id().as_bytes().ct_eq(self.user.as_bytes());
-        let password = sent.password().unwrap_or_default().as_bytes().ct_eq(self.password.expose().as_bytes());
+        let sent = credentials(request).ok_or_else(wrong)?;
+        let (user, password) = sent.split_once(':').ok_or_else(wrong)?;
+        let user = user.as_bytes().ct_eq(self.user.as_bytes());
+        let password = password.as_bytes().ct_eq(self.password.expose().as_bytes());
         if bool::from(user & password) { Ok(self.user.clone()) } else { Err(wrong()) }
     }
 
@@ -108,9 +119,8 @@ impl Gate {
         }
         let wait = times.front().map_or(WINDOW, |first| WINDOW.saturating_sub(now.duration_since(*first)));
         let message = "Too many failed attempts from this address: wait before the next";
-        let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "TOO_MANY_FAILURES", message, json!({}));
-        error.retry_after = Some(wait.as_secs() + 1);
-        error
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "TOO_MANY_FAILURES", message, json!({}));
+        error.with_header(header::RETRY_AFTER, wait.as_secs() + 1)
     }
 
     /// A browser sends remembered credentials for any page, so a page of another origin changes nothing here.

@@ -2,24 +2,37 @@
 //! action log once it is sent.
 
 use std::{
+    cell::{Cell, RefCell},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Instant,
 };
 
 use actix_web::{
-    HttpMessage, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderName, HeaderValue},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
     middleware::Next,
     web::{Bytes, Data},
 };
 use chrono::Local;
+use futures_util::{Stream, TryStreamExt};
 use uuid::Uuid;
 
-use super::{App, error::ApiError};
-use crate::action_log::{ActionLog, Entry, Failure};
+use super::{
+    App,
+    error::{ApiError, ApiResult},
+};
+use crate::{
+    action_log::{ActionLog, Entry, Failure},
+    error::Error,
+};
 
 /// The id of a request, in its extensions.
 #[derive(Clone, Copy)]
@@ -29,49 +42,124 @@ pub(crate) struct RequestId(pub(crate) Uuid);
 #[derive(Clone)]
 pub(crate) struct User(pub(crate) String);
 
+/// A request's line in the action log, in its extensions. It is written when the last who has it lets go: the envelope,
+/// once the answer is sent, or a change that goes on after its client went away.
+#[derive(Clone)]
+pub(crate) struct SharedLine(Rc<RefCell<Line>>);
+
+struct Line {
+    entry: Entry,
+    started: Instant,
+    received: Rc<Cell<u64>>,
+    log: Option<ActionLog>,
+}
+
+/// The status in the log of a request whose client went away before its answer; other servers use it, too.
+const CLIENT_GONE: u16 = 499;
+
+/// The longest path that is logged whole, in bytes: nobody fills the log by asking for nonsense.
+const PATH_BYTES: usize = 1024;
+
 /// The outermost middleware.
 pub(crate) async fn envelope(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<Logged>, actix_web::Error> {
     let id = Uuid::new_v4();
-    request.extensions_mut().insert(RequestId(id));
     let app = request.app_data::<Data<App>>().cloned();
-    let (mut entry, started) = (begin(&request, id), Instant::now());
-    let response = next.call(request).await?.map_into_boxed_body();
-    let (request, mut response) = response.into_parts();
-
     let development = app.as_ref().is_some_and(|app| app.development);
+    let received = count_body(&mut request);
+    let entry = begin(&request, id);
+    let line =
+        SharedLine(Rc::new(RefCell::new(Line { entry, started: Instant::now(), received, log: app.map(|app| app.log.clone()) })));
+    request.extensions_mut().insert(RequestId(id));
+    request.extensions_mut().insert(line.clone());
+
+    let (request, mut response) = next.call(request).await?.map_into_boxed_body().into_parts();
     if let Some((failure, body)) = rendered(&response, id, development) {
-        entry.failure = Some(failure);
+        line.0.borrow_mut().entry.failure = Some(failure);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response = response.set_body(BoxBody::new(body));
     }
-    entry.action = action(request.method().as_str(), request.match_pattern().as_deref());
-    entry.cuid = request.match_info().get("cuid").and_then(|cuid| cuid.parse().ok());
-    entry.user = request.extensions().get::<User>().map(|user| user.0.clone());
-    entry.status = response.status().as_u16();
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE && response.error().is_none() {
+        let message = "the health check failed".to_owned();
+        line.0.borrow_mut().entry.failure = Some(Failure { error: "unavailable", code: "ENGINE_UNAVAILABLE", message });
+    }
+    line.answered(&request, response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
-    let line = Line { entry, started, log: app.map(|app| app.log.clone()) };
+    request.extensions_mut().remove::<SharedLine>();
     Ok(ServiceResponse::new(request, response.map_body(|_, body| Logged { body, line })))
 }
 
+/// Runs a change to its end, with its outcome in the request's line of the log, also when the client goes away meanwhile.
+pub(crate) async fn to_the_end<T: 'static>(
+    request: &HttpRequest,
+    change: impl Future<Output = Result<T, Error>> + 'static,
+) -> ApiResult<T> {
+    let (line, request) = (request.extensions().get::<SharedLine>().cloned(), request.clone());
+    let ran = actix_web::rt::spawn(async move {
+        let done = change.await.map_err(ApiError::from);
+        if let Some(line) = line {
+            line.0.borrow_mut().entry.failure = done.as_ref().err().map(ApiError::failure);
+            line.answered(&request, done.as_ref().err().map_or(200, |error| error.status.as_u16()));
+        }
+        done
+    });
+    ran.await.unwrap_or_else(|panic| Err(Error::io("finish the change")(std::io::Error::other(panic)).into()))
+}
+
+impl SharedLine {
+    /// Notes what is known once there is an answer.
+    fn answered(&self, request: &HttpRequest, status: u16) {
+        let entry = &mut self.0.borrow_mut().entry;
+        entry.action = action(request.method().as_str(), request.match_pattern().as_deref());
+        entry.cuid = request.match_info().get("cuid").and_then(|cuid| cuid.parse().ok());
+        entry.user = request.extensions().get::<User>().map(|user| user.0.clone());
+        entry.status = status;
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.entry.duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.entry.bytes_in = self.received.get();
+        if let Some(log) = &self.log {
+            log.record(&self.entry);
+        }
+    }
+}
+
+/// Counts the body's bytes as they are read.
+fn count_body(request: &mut ServiceRequest) -> Rc<Cell<u64>> {
+    let received = Rc::new(Cell::new(0));
+    let counter = received.clone();
+    match request.take_payload() {
+        Payload::None => (),
+        body => {
+            let counted = body.inspect_ok(move |chunk| counter.set(counter.get() + chunk.len() as u64));
+            request.set_payload(Payload::from(Box::pin(counted) as Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>));
+        }
+    }
+    received
+}
+
 fn begin(request: &ServiceRequest, id: Uuid) -> Entry {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let path = request.path();
+    let end = (0..=PATH_BYTES.min(path.len())).rev().find(|end| path.is_char_boundary(*end)).unwrap_or_default();
     Entry {
         timestamp: Local::now(),
         request_id: id,
         user: None,
         remote: request.peer_addr().map(|address| address.ip().to_string()),
-        method: request.method().to_string(),
-        path: request.path().to_owned(),
-        action: String::new(),
+        method: request.method().as_str().chars().take(32).collect(),
+        path: path[..end].to_owned(),
+        action: "none".into(),
         cuid: None,
-        status: 0,
+        status: CLIENT_GONE,
         duration_ms: 0,
-        bytes_in: length.unwrap_or_default(),
+        bytes_in: 0,
         bytes_out: 0,
         failure: None,
         terminal: None,
@@ -116,16 +204,10 @@ fn action(method: &str, route: Option<&str>) -> String {
     verb.to_owned()
 }
 
-/// A body that counts what is sent, and writes the request's line once it is sent or given up.
+/// A body that counts what is sent, and has the request's line until it is sent or given up.
 pub(crate) struct Logged {
     body: BoxBody,
-    line: Line,
-}
-
-struct Line {
-    entry: Entry,
-    started: Instant,
-    log: Option<ActionLog>,
+    line: SharedLine,
 }
 
 impl MessageBody for Logged {
@@ -138,17 +220,8 @@ impl MessageBody for Logged {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let polled = Pin::new(&mut self.body).poll_next(cx);
         if let Poll::Ready(Some(Ok(bytes))) = &polled {
-            self.line.entry.bytes_out += bytes.len() as u64;
+            self.line.0.borrow_mut().entry.bytes_out += bytes.len() as u64;
         }
         polled
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.entry.duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if let Some(log) = &self.log {
-            log.record(&self.entry);
-        }
     }
 }

@@ -3,7 +3,13 @@
 
 use std::{backtrace::Backtrace, io::ErrorKind};
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+};
 use chrono::{Local, SecondsFormat};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,8 +30,6 @@ pub(crate) struct ApiError {
     pub(crate) error: &'static str,
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    /// Seconds, for `Retry-After`.
-    pub(crate) retry_after: Option<u64>,
     more: Box<More>,
 }
 
@@ -33,6 +37,7 @@ pub(crate) struct ApiError {
 #[derive(Debug)]
 struct More {
     details: Value,
+    header: Option<(HeaderName, HeaderValue)>,
     /// The error below and the calls that led here, for development.
     cause: String,
     backtrace: Backtrace,
@@ -62,8 +67,14 @@ impl ApiError {
     ) -> Self {
         // Captured only with RUST_BACKTRACE=1.
         let backtrace = Backtrace::capture();
-        let more = Box::new(More { details, cause: String::new(), backtrace });
-        Self { status, error, code, message: message.into(), retry_after: None, more }
+        let more = Box::new(More { details, header: None, cause: String::new(), backtrace });
+        Self { status, error, code, message: message.into(), more }
+    }
+
+    /// With a header on the answer.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.more.header = Some((name, value.into()));
+        self
     }
 
     /// The body for one request; `development` adds the stack trace.
@@ -113,11 +124,8 @@ impl ResponseError for ApiError {
     /// The headers; `http::envelope` adds the body.
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
-        if let Some(seconds) = self.retry_after {
-            response.insert_header((header::RETRY_AFTER, seconds));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            response.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"berth\""));
+        if let Some(header) = self.more.header.clone() {
+            response.insert_header(header);
         }
         response.finish()
     }
@@ -132,15 +140,14 @@ impl From<Error> for ApiError {
 impl From<&Error> for ApiError {
     fn from(error: &Error) -> Self {
         let (status, id, code, details) = facts(error);
-        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         let message = match error {
             // It begins with the field's name, or is the contract's own sentence.
             Error::Invalid(invalid) => invalid.message.clone(),
             error => capitalized(&error.to_string()),
         };
-        let mut this = Self { retry_after, ..Self::new(status, id, code, message, details) };
+        let mut this = Self::new(status, id, code, message, details);
         this.more.cause = format!("{error:?}");
-        this
+        if status == StatusCode::SERVICE_UNAVAILABLE { this.with_header(header::RETRY_AFTER, 1) } else { this }
     }
 }
 

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
-use super::{App, containers::ContainerView, error::ApiResult, request::Query};
+use super::{App, error::ApiResult, request::Query, view::ContainerView};
 use crate::{
     containers::index::{Filter, Place},
     domain::status::Status,

@@ -11,6 +11,7 @@ mod list;
 mod request;
 mod socket;
 mod terminal;
+mod view;
 
 use std::{
     any::Any,
@@ -19,9 +20,10 @@ use std::{
 };
 
 use actix_web::{
-    App as ActixApp, HttpRequest, HttpServer,
+    App as ActixApp, HttpRequest, HttpServer, Resource, Route,
     dev::Server,
-    http::StatusCode,
+    guard,
+    http::{StatusCode, header},
     middleware::from_fn,
     rt::net::TcpStream,
     web::{self, Data, PayloadConfig, ServiceConfig},
@@ -111,30 +113,32 @@ fn notice_the_vanished(connection: &dyn Any) {
     }
 }
 
-/// Every route.
+/// Every route. What may be read by GET may be asked after by HEAD.
 fn routes(config: &mut ServiceConfig) {
-    let at = |path: &str| web::resource(path).default_service(web::to(wrong_method));
+    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let (get, post, patch, delete) = (web::get, web::post, web::patch, web::delete);
-    config
-        .service(at("/healthz").route(get().to(health::show)))
-        .service(at("/containers").route(get().to(list::list)).route(post().to(containers::create)))
-        .service(
-            at("/containers/{cuid}")
-                .route(get().to(containers::show))
-                .route(patch().to(containers::patch))
-                .route(delete().to(containers::delete)),
-        )
-        .service(at("/containers/{cuid}/status").route(get().to(containers::status)))
-        .service(at("/containers/{cuid}/ports").route(patch().to(containers::patch_ports)))
-        .service(at("/containers/{cuid}/start").route(post().to(containers::start)))
-        .service(at("/containers/{cuid}/stop").route(post().to(containers::stop)))
-        .service(at("/containers/{cuid}/restart").route(post().to(containers::restart)))
-        .service(at("/containers/{cuid}/pause").route(post().to(containers::pause)))
-        .service(at("/containers/{cuid}/unpause").route(post().to(containers::unpause)))
-        .service(at("/containers/{cuid}/upload-zip").route(post().to(files::upload_zip)))
-        .service(at("/containers/{cuid}/download").route(get().to(files::download)).route(web::head().to(files::download)))
-        .service(at("/containers/{cuid}/download-zip").route(get().to(files::download_zip)))
-        .service(at("/ws/{cuid}").route(get().to(terminal::open)));
+    let mut at = |path: &str, allow: &'static str, routes: Vec<Route>| {
+        let other = web::to(move |request: HttpRequest| wrong_method(request, allow));
+        config.service(routes.into_iter().fold(web::resource(path), Resource::route).default_service(other));
+    };
+    at("/healthz", "GET, HEAD", vec![read().to(health::show)]);
+    at("/containers", "GET, HEAD, POST", vec![read().to(list::list), post().to(containers::create)]);
+    at(
+        "/containers/{cuid}",
+        "GET, HEAD, PATCH, DELETE",
+        vec![read().to(containers::show), patch().to(containers::patch), delete().to(containers::delete)],
+    );
+    at("/containers/{cuid}/status", "GET, HEAD", vec![read().to(containers::status)]);
+    at("/containers/{cuid}/ports", "PATCH", vec![patch().to(containers::patch_ports)]);
+    at("/containers/{cuid}/start", "POST", vec![post().to(containers::start)]);
+    at("/containers/{cuid}/stop", "POST", vec![post().to(containers::stop)]);
+    at("/containers/{cuid}/restart", "POST", vec![post().to(containers::restart)]);
+    at("/containers/{cuid}/pause", "POST", vec![post().to(containers::pause)]);
+    at("/containers/{cuid}/unpause", "POST", vec![post().to(containers::unpause)]);
+    at("/containers/{cuid}/upload-zip", "POST", vec![post().to(files::upload_zip)]);
+    at("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]);
+    at("/containers/{cuid}/download-zip", "GET", vec![get().to(files::download_zip)]);
+    at("/ws/{cuid}", "GET", vec![get().to(terminal::open)]);
 }
 
 async fn no_route(request: HttpRequest) -> ApiResult<&'static str> {
@@ -142,8 +146,9 @@ async fn no_route(request: HttpRequest) -> ApiResult<&'static str> {
     Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", "ROUTE_NOT_FOUND", message, json!({"path": request.path()})))
 }
 
-async fn wrong_method(request: HttpRequest) -> ApiResult<&'static str> {
+async fn wrong_method(request: HttpRequest, allow: &'static str) -> ApiResult<&'static str> {
     let message = format!("{} is not possible at {}", request.method(), request.path());
-    let details = json!({"method": request.method().as_str()});
-    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "METHOD_NOT_ALLOWED", message, details))
+    let details = json!({"method": request.method().as_str(), "allow": allow});
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "METHOD_NOT_ALLOWED", message, details);
+    Err(error.with_header(header::ALLOW, header::HeaderValue::from_static(allow)))
 }

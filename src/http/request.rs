@@ -1,12 +1,13 @@
 //! What handlers take from a request, each parsed once, with the contract's error where it can't be: the cuid of the path,
 //! the query, and a JSON body.
 
-use std::{future::Ready, pin::Pin};
+use std::{future::Ready, pin::Pin, time::Duration};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
 use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::error::ApiError;
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
 
 /// The largest JSON body, in bytes.
 pub(crate) const JSON_BYTES: usize = 1 << 20;
+
+/// How long a JSON body may take to arrive.
+const BODY: Duration = Duration::from_secs(30);
 
 /// The cuid in the path.
 pub(crate) struct CuidPath(pub(crate) Cuid);
@@ -50,8 +54,16 @@ impl FromRequest for Json {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let body = Bytes::from_request(request, payload);
-        Box::pin(body.map(|body| {
-            let body = body.map_err(|error| match error.as_error::<PayloadError>() {
+        Box::pin(timeout(BODY, body).map(|body| {
+            let late = || {
+                Error::invalid(
+                    "INVALID_JSON",
+                    "body",
+                    format!("the body did not arrive within {} s", BODY.as_secs()),
+                    Value::Null,
+                )
+            };
+            let body = body.map_err(|_| late())?.map_err(|error| match error.as_error::<PayloadError>() {
                 Some(PayloadError::Overflow) => Error::TooLarge { what: TooLarge::Body, limit: JSON_BYTES as u64 },
                 _ => Error::invalid("INVALID_JSON", "body", format!("the body could not be read: {error}"), Value::Null),
             })?;

@@ -1,9 +1,10 @@
 //! The action log and `/healthz`.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{BUSYBOX, TestApp};
+use crate::harness::{BUSYBOX, PASSWORD, TestApp, USER, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_a_line_without_secrets() {
@@ -42,4 +43,29 @@ async fn health_tells_the_versions_and_how_many_containers_there_are() {
         assert!(body[field].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()), "{field}: {body}");
     }
     assert!(body["uptime_s"].is_u64());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_client_vanished_is_logged_with_its_outcome() {
+    use std::io::Write;
+    let app = TestApp::start().await;
+    let address = app.base.strip_prefix("http://").unwrap();
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let body = json!({"image": BUSYBOX, "labels": {"left": "alone"}}).to_string();
+    let credentials = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    write!(
+        client,
+        "POST /containers HTTP/1.1\r\nhost: x\r\nauthorization: Basic {credentials}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    until("the creation has begun", async || !app.data_entries().is_empty()).await;
+    // A reset, not an orderly end.
+    rustix::net::sockopt::set_socket_linger(&client, Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+    let line = async || app.actions().into_iter().find(|line| line["action"] == "create");
+    until("it is logged", async || line().await.is_some()).await;
+    let line = line().await.unwrap();
+    assert_eq!((&line["status"], &line["user"], line["bytes_in"].as_u64()), (&200.into(), &USER.into(), Some(body.len() as u64)));
+    assert_eq!(app.get("/containers?label=left=alone").await.json()["total"], 1);
 }

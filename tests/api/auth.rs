@@ -1,5 +1,6 @@
 //! Who may come in.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{Method, StatusCode};
 
 use crate::harness::{PASSWORD, TestApp, USER, until};
@@ -18,7 +19,11 @@ async fn every_path_wants_the_right_user_and_password() {
     app.send(plain("/healthz").basic_auth("root", Some(PASSWORD))).await.refused(401, "INVALID_CREDENTIALS", "");
     app.send(plain("/healthz").bearer_auth(PASSWORD)).await.refused(401, "INVALID_CREDENTIALS", "");
     app.send(plain("/healthz").header("authorization", "Basic !!!")).await.refused(401, "INVALID_CREDENTIALS", "");
-    assert_eq!(app.get("/healthz").await.status, StatusCode::OK);
+    let encoded = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    for scheme in ["Basic", "basic", "BASIC"] {
+        let answer = app.send(plain("/healthz").header("authorization", format!("{scheme} {encoded}"))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{scheme}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

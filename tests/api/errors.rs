@@ -71,3 +71,14 @@ async fn only_development_adds_a_stack_trace() {
         assert_eq!(app.get("/nowhere").await.json()["stacktrace"].is_string(), shown, "{env}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_method_is_told_which_are_right_and_head_asks_after_what_get_reads() {
+    let app = TestApp::start().await;
+    let answer = app.send(app.request(Method::PUT, "/containers")).await;
+    assert_eq!(answer.headers["allow"], "GET, HEAD, POST");
+    for path in ["/containers", "/healthz"] {
+        let answer = app.send(app.request(Method::HEAD, path)).await;
+        assert_eq!((answer.status.as_u16(), answer.bytes.len()), (200, 0), "{path}");
+    }
+}

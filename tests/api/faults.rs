@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{BUSYBOX, TestApp, docker, until};
+use crate::harness::{BUSYBOX, PYTHON, TestApp, archive, docker, until};
 
 /// A compose program that is the real one until the file `fault` says otherwise, for the command that it names.
 fn stand_in(world: &Path) -> String {
@@ -153,4 +153,93 @@ async fn a_container_json_that_can_t_be_read_is_reported_and_left_alone() {
     assert_eq!(app.get("/healthz").await.json()["orphans"]["folders"], json!([cuid]));
     app.get(&format!("/containers/{cuid}")).await.refused(404, "CONTAINER_NOT_FOUND", "");
     assert_eq!(fs::read_to_string(path).unwrap(), "{\"cuid\":");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_failed_once_still_takes_boot_py_the_next_time() {
+    let faulty = Faulty::start().await;
+    let cuid = faulty.app.create(&json!({"image": PYTHON})).await;
+    faulty.app.upload(&cuid, archive(&[("boot.py", "import time\ntime.sleep(1000)\n")])).await;
+    faulty.fault("fail up");
+    faulty.app.post(&format!("/containers/{cuid}/start")).await.refused(500, "COMPOSE_FAILED", "");
+    faulty.fault("");
+    assert_eq!(faulty.app.act(&cuid, "start").await["status"], "running");
+    assert!(docker(&["exec", &cuid, "cat", "/proc/1/cmdline"]).contains("boot.py"));
+    // And one that is as it should be is started as it is.
+    let id = docker(&["inspect", "--format", "{{.Id}}", &cuid]);
+    faulty.app.act(&cuid, "restart?timeout=0").await;
+    assert_eq!(docker(&["inspect", "--format", "{{.Id}}", &cuid]), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_put_back_is_before_the_next_action() {
+    let faulty = Faulty::start().await;
+    let cuid = faulty.app.create(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"A": "old"}})).await;
+    faulty.fault("late create");
+    faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await.refused(500, "COMPOSE_FAILED", "");
+    faulty.fault("");
+    faulty.app.act(&cuid, "start").await;
+    assert!(docker(&["exec", &cuid, "env"]).contains("A=old"));
+    assert!(!faulty.app.folder(&cuid).join("change.json").exists());
+    let Faulty { mut app, world } = faulty;
+    app.restart().await;
+    assert_eq!(app.act(&cuid, "start").await["changed"], false, "the next start of the server leaves it alone");
+    drop(world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_whose_project_was_spoilt_can_still_be_stopped_and_deleted() {
+    let app = TestApp::start().await;
+    for spoilt in [Some("services: [nonsense"), None] {
+        let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+        let path = app.folder(&cuid).join("compose.yaml");
+        match spoilt {
+            Some(text) => fs::write(path, text).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        app.act(&cuid, "pause").await;
+        app.act(&cuid, "unpause").await;
+        assert_eq!(app.act(&cuid, "stop?timeout=0").await["status"], "exited");
+        assert_eq!(app.delete(&cuid).await.status, StatusCode::OK);
+        assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("name={cuid}")]), "");
+    }
+    assert!(app.data_entries().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_compose_refuses_leaves_nothing_behind() {
+    let templates = tempfile::tempdir().unwrap();
+    fs::write(templates.path().join("compose.yaml"), "services: {container: {bogus: 1}}").unwrap();
+    let app = TestApp::start_with([("TEMPLATE_DIR", templates.path().display().to_string())]).await;
+    app.post_json("/containers", &json!({"image": BUSYBOX})).await.refused(500, "COMPOSE_FAILED", "");
+    assert!(app.data_entries().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_never_serve_one_folder() {
+    let app = TestApp::start().await;
+    let why = app.second().await;
+    assert!(why.contains("another berth serves it"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_takes_its_compose_with_it() {
+    let mut app = TestApp::start_process().await;
+    let deaf = json!({"image": BUSYBOX, "command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]});
+    let cuid = app.run(&deaf).await;
+    let stopping = app.request(Method::POST, &format!("/containers/{cuid}/stop?timeout=60")).send();
+    let stopping = tokio::spawn(stopping);
+    until("compose runs", async || !compose_of(&cuid).is_empty()).await;
+    app.kill();
+    assert!(stopping.await.unwrap().is_err());
+    until("compose is gone", async || compose_of(&cuid).is_empty()).await;
+    app.spawn().await;
+    assert_eq!(app.delete(&cuid).await.status, StatusCode::OK);
+}
+
+/// The compose processes of a container, by their command lines.
+fn compose_of(cuid: &str) -> Vec<String> {
+    let processes =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok());
+    processes.filter(|line| line.contains("compose") && line.contains(cuid)).collect()
 }

@@ -11,10 +11,12 @@ use std::{
 };
 
 use berth::{app::Application, config::Config};
-use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::answer::Answer;
 
 pub(crate) const USER: &str = "admin";
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -33,14 +35,6 @@ pub(crate) struct TestApp {
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<std::io::Result<()>>>,
     child: Option<Child>,
-}
-
-/// An answer with what tests look at.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) bytes: Vec<u8>,
 }
 
 impl TestApp {
@@ -140,6 +134,13 @@ impl TestApp {
         self.data().join(cuid)
     }
 
+    /// What another server in the same folder says.
+    pub(crate) async fn second(&self) -> String {
+        let config = Config::from_lookup(|name, _| self.settings.get(name).cloned()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Application::build(&config, listener).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
     /// What is in `DATA_DIR`.
     pub(crate) fn data_entries(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.data()).unwrap();
@@ -231,42 +232,6 @@ impl Drop for TestApp {
         if !cuids.is_empty() {
             let cuids: Vec<&str> = cuids.iter().map(String::as_str).collect();
             docker(&[&["rm", "--force", "--volumes"], &cuids[..]].concat());
-        }
-    }
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
-
-    /// That it is the error `code` of `status`, about `field`.
-    #[track_caller]
-    pub(crate) fn refused(&self, status: u16, code: &str, field: &str) {
-        let body = self.json();
-        assert_eq!((self.status.as_u16(), body["code"].as_str()), (status, Some(code)), "{body}");
-        if !field.is_empty() {
-            assert_eq!(body["details"]["field"], field, "{body}");
-        }
-    }
-
-    /// What every answer has, and every error.
-    #[track_caller]
-    fn check(&self) {
-        let id = self.headers.get("x-request-id").expect("a request id").to_str().unwrap();
-        assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 4);
-        let is_error = self.status.as_u16() >= 400 && !self.bytes.starts_with(br#"{"compose_version"#);
-        if is_error {
-            let body = self.json();
-            assert_eq!((&body["status"], &body["request_id"]), (&self.status.as_u16().into(), &id.into()), "{body}");
-            assert!(body["error"].is_string() && body["code"].is_string() && body["details"].is_object(), "{body}");
-            assert!(!body["message"].as_str().unwrap().is_empty(), "{body}");
-            chrono::DateTime::parse_from_rfc3339(body["timestamp"].as_str().unwrap()).unwrap();
-            assert!(!self.text().contains(PASSWORD), "{body}");
         }
     }
 }

@@ -80,6 +80,7 @@ async fn a_change_that_can_t_be_brought_up_puts_the_old_configuration_back() {
     for (patch, status, code) in [
         (json!({"image": "127.0.0.1:1/no/such"}), 404, "IMAGE_NOT_FOUND"),
         (json!({"ports": [{"container": 80, "host": taken, "host_ip": "127.0.0.1"}]}), 409, "PORT_CONFLICT"),
+        (json!({"command": ["/no/such/program"]}), 500, "COMPOSE_FAILED"),
         (json!({"resources": {"cpus": 4000}}), 400, "INVALID_RESOURCES"),
         (json!({"image": null}), 400, "MISSING_IMAGE"),
     ] {
