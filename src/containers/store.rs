@@ -29,6 +29,7 @@ use serde_json::Value;
 use crate::{
     domain::{id::Cuid, spec::Spec},
     error::{Error, Result},
+    files::remove::remove_tree,
 };
 
 const RECORD: &str = "container.json";
@@ -108,10 +109,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(&self, cuid: Cuid) -> Result<()> {
-        match fs::remove_dir_all(self.folder(cuid)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove the container's folder")(error)),
-            _ => sync(&self.root),
-        }
+        remove_tree(&self.folder(cuid)).map_err(Error::io("remove the container's folder"))?;
+        sync(&self.root)
     }
 
     /// Writes `container.json`: from here on the container exists, or has this specification.

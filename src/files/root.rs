@@ -27,6 +27,7 @@ use crate::{
 
 /// The mount's name in the container's folder.
 const APP: &str = "app";
+
 /// A container's mount. Nothing outside of it can be reached through it.
 pub struct Mount {
     pub(super) dir: Dir,

@@ -18,7 +18,7 @@ use crate::{
     files::path::{MAX_COMPONENT, MAX_PATH},
 };
 
-/// How many folders deep an entry may lie in the mount, as removing a tree takes an open file for each.
+/// How many folders deep an entry may lie in the mount; more than anyone needs, and few enough for any program to walk.
 const MAX_DEPTH: usize = 128;
 
 /// The general purpose flag that says that a name is UTF-8.

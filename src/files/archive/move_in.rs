@@ -26,6 +26,7 @@ use crate::{
     error::{Error, Result},
     files::{
         path::{RelPath, at},
+        remove::remove_tree,
         root::{Mount, invalid_path, noun, set_owner},
     },
 };
@@ -52,10 +53,7 @@ pub fn recover(folder: &Path) -> Result<()> {
 
 /// Removes what was unpacked and not committed.
 pub(super) fn discard(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder.join(INCOMING)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove what was unpacked")(error)),
-        _ => Ok(()),
-    }
+    remove_tree(&folder.join(INCOMING)).map_err(Error::io("remove what was unpacked"))
 }
 
 /// From here on, what was unpacked below `incoming/` is the container's.
@@ -105,7 +103,7 @@ pub(super) fn finish(folder: &Path) -> Result<()> {
     }
     // What was moved must be safe in its new place before the old one goes.
     sync(folder)?;
-    fs::remove_dir_all(folder.join(MOVING)).map_err(Error::io("clean up after the upload"))?;
+    remove_tree(&folder.join(MOVING)).map_err(Error::io("clean up after the upload"))?;
     moving.failure.map_or(Ok(()), Err)
 }
 
