@@ -12,19 +12,20 @@ use std::{
 
 use zip::{
     read::{Config, ZipFileEntry},
-    result::ZipResult,
+    result::{ZipError, ZipResult},
     unstable::read::ZipIterable,
 };
 
 use super::{
     Limits,
-    entry::{Entry, Kind, refused, unreadable},
+    entry::{ENCRYPTED, Entry, Kind, refused, unreadable},
 };
 use crate::error::{Error, Result, TooLarge};
 
 /// An archive in a file that nobody else can change.
 ///
-/// Its directory is read anew for each pass and not kept, so memory does not grow with it.
+/// Its directory is read anew for each pass and not kept. The check alone remembers every entry and every folder in a
+/// name, each in less than 100 bytes; both are counted, so the limit on them bounds the memory.
 pub(super) struct Archive {
     index: ZipIterable<BufReader<Cursor>>,
     /// Reads contents, while the index is read by another.
@@ -46,7 +47,7 @@ impl Archive {
         mut visit: impl FnMut(Entry, ZipFileEntry<'static>, &mut Cursor) -> Result<()>,
     ) -> Result<()> {
         for (number, raw) in self.index.files().map_err(|error| unreadable(None, error))?.enumerate() {
-            let raw = raw.map_err(|error| unreadable(name_of(&self.contents, number).as_deref(), error))?;
+            let raw = raw.map_err(|error| contradictory(&self.contents, number, error))?;
             visit(Entry::read(&raw, at)?, raw, &mut self.contents)?;
         }
         Ok(())
@@ -56,11 +57,15 @@ impl Archive {
     /// itself, that no two claim the same place or the same bytes, and that what they declare is within the limits.
     pub(super) fn check(&mut self, at: &Path, limits: &Limits) -> Result<()> {
         let (mut places, mut ranges, mut bytes) = (Places::default(), Vec::new(), 0_u64);
+        let count = |places: usize| match limits.extracted_files {
+            limit if places as u64 > limit => Err(Error::TooLarge { what: TooLarge::ExtractedFiles, limit }),
+            _ => Ok(()),
+        };
+        // Every entry takes a place of its own, so the number of entries that is declared need not be read to be refused.
+        count(self.index.len())?;
         self.each(at, |entry, raw, _| {
             places.take(&entry)?;
-            if places.taken.len() as u64 > limits.extracted_files {
-                return Err(Error::TooLarge { what: TooLarge::ExtractedFiles, limit: limits.extracted_files });
-            }
+            count(places.taken.len())?;
             bytes = bytes.saturating_add(entry.size);
             if bytes > limits.extracted_bytes {
                 return Err(Error::TooLarge { what: TooLarge::Extracted, limit: limits.extracted_bytes });
@@ -84,10 +89,15 @@ fn index(archive: &Cursor) -> ZipResult<ZipIterable<BufReader<Cursor>>> {
     ZipIterable::try_new(BufReader::new(archive.clone()), Config::default())
 }
 
-/// The name of an entry whose headers contradict each other, as the directory has it.
-fn name_of(archive: &Cursor, number: usize) -> Option<String> {
-    let raw = index(archive).ok()?.files().ok()?.nth(number)?.ok()?;
-    Some(raw.name().ok()?.into_owned())
+/// What is wrong with an entry whose headers contradict each other, by the name that the directory has for it.
+fn contradictory(archive: &Cursor, number: usize, error: ZipError) -> Error {
+    let entry = index(archive).ok().and_then(|mut index| index.files().ok()?.nth(number)?.ok());
+    let name = entry.as_ref().and_then(|entry| Some(entry.name().ok()?.into_owned()));
+    match (name, entry) {
+        // Encrypting programs do not agree on what the headers say, and that is not what their user needs to hear.
+        (Some(name), Some(entry)) if entry.encrypted() => refused(&name, ENCRYPTED),
+        (name, _) => unreadable(name.as_deref(), error),
+    }
 }
 
 /// The size of a local header without the name and what follows it.
@@ -141,6 +151,10 @@ enum Place {
 impl Places {
     fn take(&mut self, entry: &Entry) -> Result<()> {
         let mut path = self.key.build_hasher();
+        // The folder that all is unpacked into is a place, too.
+        if entry.path.as_os_str().is_empty() && self.taken.insert(path.finish(), Place::Folder).is_some() {
+            return Err(refused(&entry.name, "it is in the archive twice"));
+        }
         let mut components = entry.path.components().peekable();
         while let Some(component) = components.next() {
             path.write(component.as_os_str().as_encoded_bytes());

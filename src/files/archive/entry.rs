@@ -21,6 +21,9 @@ use crate::{
 /// How many folders deep an entry may lie in the mount; more than anyone needs, and few enough for any program to walk.
 const MAX_DEPTH: usize = 128;
 
+/// Why an encrypted entry is refused.
+pub(super) const ENCRYPTED: &str = "it is encrypted, which is not supported";
+
 /// The general purpose flag that says that a name is UTF-8.
 const UTF8: u16 = 1 << 11;
 
@@ -49,6 +52,10 @@ impl Entry {
     pub(super) fn read(raw: &ZipFileEntry<'_>, at: &Path) -> Result<Self> {
         let name = raw.name().map(|name| name.into_owned()).unwrap_or_default();
         let read = || {
+            // The rest of an encrypted entry may look wrong only because it is.
+            if raw.encrypted() {
+                return Err(ENCRYPTED.to_owned());
+            }
             if raw.flags().as_u16() & UTF8 != 0 && std::str::from_utf8(raw.name_raw()).is_err() {
                 return Err("its name is not the UTF-8 that it claims to be".to_owned());
             }
@@ -145,7 +152,7 @@ fn path_of(name: &str, at: &Path) -> std::result::Result<PathBuf, String> {
 
 /// What an entry is, of which a name's final slash and a Unix mode must not disagree.
 fn kind_of(raw: &ZipFileEntry<'_>, name: &str) -> std::result::Result<Kind, String> {
-    let folder = name.ends_with('/') || name == ".";
+    let folder = name.rsplit('/').next().is_some_and(|last| matches!(last, "" | "."));
     // Other systems' attributes tell neither links nor executables, and not even folders reliably.
     let mode = raw.external_attributes() >> 16;
     let mode = if raw.system() == zip::System::Dos { 0 } else { mode };
@@ -159,9 +166,6 @@ fn kind_of(raw: &ZipFileEntry<'_>, name: &str) -> std::result::Result<Kind, Stri
 }
 
 fn supported(raw: &ZipFileEntry<'_>) -> std::result::Result<(), String> {
-    if raw.encrypted() {
-        return Err("it is encrypted".to_owned());
-    }
     match raw.compression() {
         CompressionMethod::Stored | CompressionMethod::Deflated | CompressionMethod::Deflate64 | CompressionMethod::Zstd => {
             Ok(())

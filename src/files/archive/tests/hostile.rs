@@ -3,7 +3,7 @@
 use zip::CompressionMethod;
 
 use super::*;
-use crate::error::Error;
+use crate::error::{Error, TooLarge};
 
 /// `INVALID_ZIP` whose message contains `names`, and nothing left but the mount.
 #[track_caller]
@@ -43,6 +43,9 @@ fn an_entry_that_must_not_be_is_refused_by_name_and_nothing_changes() {
         (Raw::new("d/".repeat(128) + "x", "x"), "deep"),
         (Raw::new(b"\xFFevil".to_vec(), "x").with(|raw| raw.flags = 1 << 11), "UTF-8"),
         (Raw::new("evil", "x").with(|raw| raw.flags = 1), "encrypted"),
+        (Raw::new("evil", "x").with(|raw| (raw.flags, raw.local_name) = (1, Some(b"other".to_vec()))), "encrypted"),
+        (Raw::new("a/../evil", "x").with(|raw| (raw.flags, raw.method) = (1, 99)), "encrypted"),
+        (Raw::new("evil/.", "x"), "disagree"),
         (Raw::new("evil", "x").with(|raw| raw.method = 14), "compression"),
         (Raw::new("evil", "x").with(|raw| raw.local_name = Some(b"good".to_vec())), "evil"),
         (Raw::new("evil", "").with(mode(0o1_0644)), "neither"),
@@ -71,8 +74,18 @@ fn an_entry_that_must_not_be_is_refused_by_name_and_nothing_changes() {
 #[test]
 fn two_entries_for_one_place_are_refused() {
     let world = World::new();
-    for pair in [["a", "a"], ["a/", "a/"], ["a", "./a"], ["a", "a/"], ["a/", "a"], ["a", "a/b"], ["a/b", "a"], ["x/a/b/c", "x/a"]]
-    {
+    for pair in [
+        ["a", "a"],
+        ["a/", "a/"],
+        ["a", "./a"],
+        ["a", "a/"],
+        ["a/", "a"],
+        ["a", "a/b"],
+        ["a/b", "a"],
+        ["x/a/b/c", "x/a"],
+        ["./", "./"],
+        [".", "././"],
+    ] {
         let entry = |name: &str| Raw::new(name, "").with(|raw| raw.mode = 0);
         assert_refused(&world, &raw_archive(&[entry("good"), entry(pair[0]), entry(pair[1])]), pair[1]);
         assert!(world.tree().is_empty(), "{pair:?}");
@@ -82,6 +95,19 @@ fn two_entries_for_one_place_are_refused() {
     assert_refused(&world, &raw_archive(&[link, Raw::new("a/b", "x")]), "a/b");
     // A folder after what is in it is none of these.
     world.unpack(&archive(&[("a/b", "x"), ("a/", "")]), "").unwrap();
+}
+
+#[test]
+fn entries_are_counted_whatever_they_are_called() {
+    let world = World::new();
+    for name in ["./", "a"] {
+        let entry = Raw::new(name, "").with(|raw| raw.mode = 0);
+        let unpacked = world.unpack(&raw_archive(&vec![entry; 101]), "");
+        assert!(matches!(unpacked, Err(Error::TooLarge { what: TooLarge::ExtractedFiles, limit: 100 })), "{name}: {unpacked:?}");
+    }
+    world.assert_clean();
+    world.unpack(&archive(&[("./", ""), ("a", "1"), ("./b/", "")]), "").unwrap();
+    world.assert_tree(&[("a", "1"), ("b", "/")]);
 }
 
 #[test]
