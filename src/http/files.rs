@@ -138,9 +138,11 @@ fn required(query: PathQuery) -> Result<RelPath> {
     RelPath::parse("path", &path)
 }
 
+/// A container may give its files any name. One that can't stand in quotes as it is, is sent in its encoded form.
 fn attachment(name: &str) -> ContentDisposition {
     use header::{Charset, ExtendedValue};
-    let parameter = if name.is_ascii() {
+    let plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'%'));
+    let parameter = if plain {
         DispositionParam::Filename(name.to_owned())
     } else {
         let value = name.as_bytes().to_vec();

@@ -150,3 +150,29 @@ async fn nothing_but_files_and_nothing_outside_is_downloaded() {
         "{names:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_or_folder_of_any_name_is_downloaded_under_it() {
+    let app = TestApp::start().await;
+    let cuid = app.create(&json!({"image": BUSYBOX})).await;
+    let mount = app.folder(&cuid).join("app");
+    for (name, encoded, disposition) in [
+        ("a b;c.txt", "a b;c.txt", "filename=\"a b;c.txt\""),
+        ("a\nb", "a%0Ab", "filename*=UTF-8''a%0Ab"),
+        ("\x01\x7f", "%01%7F", "filename*=UTF-8''%01%7F"),
+        ("\"q\"", "%22q%22", "filename*=UTF-8''%22q%22"),
+        ("back\\slash", "back%5Cslash", "filename*=UTF-8''back%5Cslash"),
+        ("100%41", "100%2541", "filename*=UTF-8''100%2541"),
+        ("ü.txt", "%C3%BC.txt", "filename*=UTF-8''%C3%BC.txt"),
+    ] {
+        std::fs::write(mount.join(name), "content").unwrap();
+        let answer = app.get(&format!("/containers/{cuid}/download?path={encoded}")).await;
+        assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "content"), "{name:?}");
+        assert_eq!(answer.headers["content-disposition"], format!("attachment; {disposition}"));
+        std::fs::remove_file(mount.join(name)).unwrap();
+        std::fs::create_dir(mount.join(name)).unwrap();
+        let answer = app.get(&format!("/containers/{cuid}/download-zip?path={encoded}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name:?}");
+        assert!(answer.headers["content-disposition"].to_str().unwrap().contains(".zip"));
+    }
+}
