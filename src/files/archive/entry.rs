@@ -118,6 +118,19 @@ pub(super) fn link_stays_inside(path: &Path, target: &Path) -> bool {
     inside
 }
 
+/// What a link at `path` in the mount that leads to `target` is packed with: that, but relative also where it is the
+/// container's name for something in the mount, which only there begins with `/app`. Nothing where it leads out of the
+/// mount, as it would not be unpacked again.
+pub(super) fn portable_target(path: &Path, target: &Path) -> Option<PathBuf> {
+    let relative = target.strip_prefix("/app").map(|inside| {
+        let up = path.components().skip(1).map(|_| Component::ParentDir);
+        let relative: PathBuf = up.chain(inside.components()).collect();
+        if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative }
+    });
+    let target = relative.unwrap_or_else(|_| target.to_owned());
+    link_stays_inside(path, &target).then_some(target)
+}
+
 /// The path that a name stands for, without a folder's final slash.
 fn path_of(name: &str, at: &Path) -> std::result::Result<PathBuf, String> {
     let drive = name.as_bytes().get(1) == Some(&b':') && name.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -194,6 +207,26 @@ mod tests {
             ("link", "/app/file", false),
         ] {
             assert_eq!(link_stays_inside(Path::new(path), Path::new(target)), inside, "{path} → {target}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_packed_relative_or_not_at_all() {
+        for (path, target, packed) in [
+            ("link", "file", Some("file")),
+            ("a/link", ".././b//c/", Some(".././b//c/")),
+            ("link", "/app", Some(".")),
+            ("a/link", "/app/", Some("..")),
+            ("link", "/app/file", Some("file")),
+            ("a/b/link", "/app/a/c", Some("../../a/c")),
+            ("a/link", "/app/b/../c", Some("../b/../c")),
+            ("link", "/application", None),
+            ("link", "/etc/passwd", None),
+            ("a/link", "/app/../etc", None),
+            ("a/link", "../../etc", None),
+        ] {
+            let found = portable_target(Path::new(path), Path::new(target));
+            assert_eq!(found.as_ref().map(|target| target.to_str().unwrap()), packed, "{path} → {target}");
         }
     }
 

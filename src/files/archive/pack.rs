@@ -1,10 +1,16 @@
 //! [`Packer`]: a folder of a mount, or a file, as a stream of a zip archive. It changes nothing.
+//!
+//! What it packs can be unpacked where it was. So a link that begins with `/app`, as the container calls the mount, becomes
+//! a relative one, and a link that leads out of the mount is left out.
 
 use std::{
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
-    os::{fd::AsFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -17,6 +23,7 @@ use zip::{
     write::{SimpleFileOptions, StreamWriter},
 };
 
+use super::entry::portable_target;
 use crate::{
     error::{Error, Result},
     files::{
@@ -35,6 +42,8 @@ const LARGE: u64 = 0xF000_0000;
 /// Something in a mount, opened and about to be packed.
 pub struct Packer {
     what: What,
+    /// Where in the mount it is.
+    at: PathBuf,
 }
 
 enum What {
@@ -49,6 +58,8 @@ impl Packer {
     /// [`Error::FileNotFound`]; `INVALID_PATH` for what is neither file nor folder, or is led out of the mount.
     pub fn open(mount: &Mount, path: &RelPath) -> Result<Self> {
         let found = mount.look(path)?;
+        // What links mean depends on where they really are. Whoever moves a folder meanwhile confuses only their own links.
+        let at = location(&mount.dir, &found.fd).unwrap_or_else(|| path.as_str().into());
         let what = match found.kind() {
             FileType::Directory => What::Folder(Dir::from_std_file(File::from(found.fd))),
             FileType::RegularFile => {
@@ -57,19 +68,20 @@ impl Packer {
             }
             kind => return Err(invalid_path(path, format!("{:?} is {}", path.as_str(), noun(kind)))),
         };
-        Ok(Self { what })
+        Ok(Self { what, at })
     }
 
     /// Writes the archive: a folder's content by names relative to it, or the one file by its own name.
     ///
-    /// Links are kept as links, whatever they lead to. Skipped are devices, FIFOs and sockets, what can't be read, what is
-    /// gone when its turn comes, and paths that are too long to be used. A file that is cut while it is read is in the
+    /// Links are kept as links, whether or not they lead anywhere. Skipped are links that lead out of the mount, devices,
+    /// FIFOs and sockets, what can't be read, what is gone when its turn comes, and paths that are too long to be used. A file that is cut while it is read is in the
     /// archive as far as it was read.
     ///
     /// # Errors
     /// [`Error::Io`], where the sink fails. The archive is left without its end.
     pub fn run(self, sink: impl Write) -> Result<()> {
-        let mut packing = Packing { zip: ZipWriter::new_stream(Sink { inner: sink, failed: false }), buffer: vec![0; BUFFER] };
+        let zip = ZipWriter::new_stream(Sink { inner: sink, failed: false });
+        let mut packing = Packing { zip, at: self.at, buffer: vec![0; BUFFER] };
         let packed = match self.what {
             What::Folder(root) => packing.tree(&root),
             What::File { name, stat, content } => packing.file(name.as_bytes(), &stat, content),
@@ -81,6 +93,8 @@ impl Packer {
 
 struct Packing<W: Write> {
     zip: ZipWriter<StreamWriter<Sink<W>>>,
+    /// Where in the mount that is what entries' names are relative to.
+    at: PathBuf,
     buffer: Vec<u8>,
 }
 
@@ -113,7 +127,7 @@ impl<W: Write> Packing<W> {
                 Err(_) => return Ok(FileType::Unknown),
             },
             FileType::Directory => self.folder(path, &found.stat)?,
-            FileType::Symlink => self.link(path.as_bytes(), &found)?,
+            FileType::Symlink => self.link(Path::new(path), &found)?,
             _ => {}
         }
         Ok(kind)
@@ -144,17 +158,29 @@ impl<W: Write> Packing<W> {
         }
     }
 
-    fn link(&mut self, name: &[u8], found: &Found) -> ZipResult<()> {
-        match rustix::fs::readlinkat(found.fd.as_fd(), "", Vec::new()) {
-            Ok(target) if self.start(name, options(&found.stat))? => Ok(self.zip.write_all(target.as_bytes())?),
-            _ => Ok(()),
+    fn link(&mut self, path: &Path, found: &Found) -> ZipResult<()> {
+        let Ok(target) = rustix::fs::readlinkat(found.fd.as_fd(), "", Vec::new()) else { return Ok(()) };
+        let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+        let Some(packed) = portable_target(&self.at.join(path), target) else {
+            tracing::debug!(?path, ?target, "a link that leads out of the mount is not packed");
+            return Ok(());
+        };
+        if self.start(path.as_os_str().as_bytes(), options(&found.stat))? {
+            self.zip.write_all(packed.as_os_str().as_bytes())?;
         }
+        Ok(())
     }
 
     /// Starts an entry, if the library takes it.
     fn start(&mut self, name: &[u8], options: SimpleFileOptions) -> ZipResult<bool> {
         taken(self.zip.start_file_with_options(options.name(name)))
     }
+}
+
+/// Where something that was opened is, relative to `root`.
+fn location(root: impl AsFd, found: impl AsFd) -> Option<PathBuf> {
+    let name = |fd: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok();
+    Some(name(found.as_fd())?.strip_prefix(name(root.as_fd())?).ok()?.to_owned())
 }
 
 /// An entry that the library refuses, such as a second of the same name in a folder that changed while it was listed, is

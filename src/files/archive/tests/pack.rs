@@ -63,7 +63,7 @@ fn what_is_packed_unpacks_to_the_same() {
 }
 
 #[test]
-fn links_out_are_packed_as_links_and_devices_fifos_and_sockets_not_at_all() {
+fn links_out_devices_fifos_and_sockets_are_not_packed() {
     let world = World::new();
     symlink(world.outside(), world.app("out")).unwrap();
     symlink("/etc/passwd", world.app("passwd")).unwrap();
@@ -74,15 +74,36 @@ fn links_out_are_packed_as_links_and_devices_fifos_and_sockets_not_at_all() {
     special("fifo", rustix::fs::FileType::Fifo).unwrap();
     // Only root can make one; it is /dev/zero, which would never end.
     let _ = special("device", rustix::fs::FileType::CharacterDevice);
-    let out = format!("→ {}", world.outside().display());
-    let expected = BTreeMap::from([("out".into(), out), ("passwd".into(), "→ /etc/passwd".into())]);
-    assert_eq!(contents(&pack(&world, "")), expected);
+    symlink("../outside", world.app("up")).unwrap();
+    fs::write(world.app("file"), "packed").unwrap();
+    assert_eq!(contents(&pack(&world, "")), BTreeMap::from([("file".into(), "packed".into())]));
     for path in ["fifo", "socket", "out", "passwd", "out/secret"] {
         let refused = Packer::open(&world.mount(), &rel(path)).err();
         assert!(matches!(&refused, Some(Error::Invalid(invalid)) if invalid.code == "INVALID_PATH"), "{path}: {refused:?}");
     }
     for path in ["missing", "missing/below"] {
         assert!(matches!(Packer::open(&world.mount(), &rel(path)), Err(Error::FileNotFound(name)) if name == path));
+    }
+}
+
+#[test]
+fn links_by_the_containers_name_for_the_mount_are_packed_relative_and_unpack_where_they_were() {
+    let (world, copy) = (World::new(), World::new());
+    fs::create_dir_all(world.app("releases/1/bin")).unwrap();
+    symlink("/app/releases/1", world.app("current")).unwrap();
+    symlink("/app/data", world.app("releases/1/bin/data")).unwrap();
+    symlink("../../../data", world.app("releases/1/bin/same")).unwrap();
+    let links =
+        [("current", "→ releases/1"), ("releases/1/bin/data", "→ ../../../data"), ("releases/1/bin/same", "→ ../../../data")];
+    copy.unpack(&pack(&world, ""), "").unwrap();
+    for (path, target) in links {
+        assert_eq!(copy.tree()[path], target);
+    }
+    // Also where the folder is reached through a link itself.
+    symlink("releases/1", world.app("short")).unwrap();
+    for path in ["releases/1", "short"] {
+        copy.unpack(&pack(&world, path), "releases/1").unwrap();
+        assert_eq!(copy.tree()["releases/1/bin/data"], "→ ../../../data", "{path}");
     }
 }
 
