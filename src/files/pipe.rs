@@ -5,11 +5,18 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::{
+    runtime::Handle,
+    sync::{
+        Semaphore,
+        mpsc::{Receiver, Sender, channel, error::SendTimeoutError},
+    },
+};
 
 use crate::error::{Error, Result};
 
@@ -17,18 +24,37 @@ use crate::error::{Error, Result};
 const CHUNK: usize = 64 * 1024;
 const WAITING: usize = 8;
 
-/// Runs `produce` on a thread of its own and streams what it writes. It is a thread of its own, as it waits for as long
-/// as a client takes to read.
+/// How many streams are produced at once, each by a thread of its own; further ones wait their turn.
+const STREAMS: usize = 16;
+static TURNS: Semaphore = Semaphore::const_new(STREAMS);
+
+/// How long a reader may take nothing before it is given up, so that it keeps nobody from their turn.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits its turn, in the order of calls, then runs `produce` on a thread of its own and streams what it writes. It is a
+/// thread of its own, as it waits for as long as a client takes to read.
 ///
 /// A producer that fails, or panics, ends the stream with an error: what was sent must not look like the whole. It fails
-/// itself, with `BrokenPipe`, at its next write after the stream was dropped.
+/// itself at its next write after the stream was dropped, with `BrokenPipe`, and with `TimedOut` when nothing was read for
+/// a minute.
 ///
 /// # Errors
 /// [`Error::Io`] where no thread can be had.
-pub fn stream(produce: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> Result<Reader> {
+pub async fn stream(produce: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> Result<Reader> {
+    start(&TURNS, PATIENCE, produce).await
+}
+
+async fn start(
+    turns: &'static Semaphore,
+    patience: Duration,
+    produce: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static,
+) -> Result<Reader> {
+    let turn = turns.acquire().await.map_err(|closed| Error::io("start a stream")(io::Error::other(closed)))?;
     let (sender, receiver) = channel(WAITING);
+    let runtime = Handle::current();
     let run = move || {
-        let mut writer = Writer { sender, chunk: Vec::new() };
+        let _turn = turn;
+        let mut writer = Writer { runtime, patience, sender, chunk: Vec::new() };
         let produced = produce(&mut writer).and_then(|()| writer.finish().map_err(Error::io("stream the answer")));
         if let Err(error) = produced {
             tracing::debug!(%error, "a streamed answer was cut short");
@@ -46,6 +72,9 @@ enum Message {
 
 /// The producer's end.
 pub struct Writer {
+    /// The reader's, for its clock.
+    runtime: Handle,
+    patience: Duration,
     sender: Sender<Message>,
     chunk: Vec<u8>,
 }
@@ -57,7 +86,11 @@ impl Writer {
     }
 
     fn send(&self, message: Message) -> io::Result<()> {
-        self.sender.blocking_send(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let sent = self.runtime.block_on(self.sender.send_timeout(message, self.patience));
+        sent.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => io::ErrorKind::TimedOut.into(),
+            SendTimeoutError::Closed(_) => io::ErrorKind::BrokenPipe.into(),
+        })
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -116,7 +149,7 @@ mod tests {
     async fn what_is_written_is_streamed_and_then_ends() {
         let body: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
         let written = body.clone();
-        let chunks = stream(move |writer| writer.write_all(&written).map_err(Error::io("write"))).unwrap();
+        let chunks = stream(move |writer| writer.write_all(&written).map_err(Error::io("write"))).await.unwrap();
         let chunks: Vec<_> = chunks.map(|chunk| chunk.unwrap()).collect().await;
         assert!(chunks.concat() == body);
     }
@@ -129,6 +162,7 @@ mod tests {
                 assert!(!panics, "as this test wants");
                 Err(Error::FileNotFound("other half".into()))
             })
+            .await
             .unwrap();
             assert_eq!(chunks.next().await.unwrap().unwrap(), "half");
             assert!(chunks.next().await.unwrap().is_err());
@@ -136,10 +170,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_producer_is_held_back_below_a_mebibyte_and_fails_when_its_reader_goes() {
-        let (report, written) = mpsc::channel();
-        let chunks = stream(move |writer| {
+    /// Writes until that fails, and says how much it was and why.
+    fn endless(report: mpsc::Sender<(usize, io::ErrorKind)>) -> impl FnOnce(&mut Writer) -> Result<()> + Send + 'static {
+        move |writer| {
             let mut total = 0_usize;
             let failure = loop {
                 match writer.write_all(&[0; 1024]) {
@@ -148,9 +181,14 @@ mod tests {
                 }
             };
             report.send((total, failure.kind())).unwrap();
-            Ok(())
-        })
-        .unwrap();
+            Err(Error::io("write")(failure))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_producer_is_held_back_below_a_mebibyte_and_fails_when_its_reader_goes() {
+        let (report, written) = mpsc::channel();
+        let chunks = stream(endless(report)).await.unwrap();
         // The channel is full once the writer has filled it, which needs no reader.
         while chunks.receiver.len() < WAITING {
             tokio::task::yield_now().await;
@@ -159,5 +197,18 @@ mod tests {
         let (total, kind) = tokio::task::spawn_blocking(move || written.recv().unwrap()).await.unwrap();
         assert_eq!(kind, io::ErrorKind::BrokenPipe);
         assert!(total < 1024 * 1024, "{total}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_waits_its_turn_which_comes_when_a_reader_that_takes_nothing_is_given_up() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let (report, written) = mpsc::channel();
+        let stalled = start(&ONE, Duration::from_millis(100), endless(report)).await.unwrap();
+        assert_eq!(ONE.available_permits(), 0);
+        let next = start(&ONE, PATIENCE, |writer| writer.write_all(b"next").map_err(Error::io("write"))).await.unwrap();
+        assert_eq!(written.recv().unwrap().1, io::ErrorKind::TimedOut);
+        let next: Vec<_> = next.map(|chunk| chunk.unwrap()).collect().await;
+        assert_eq!(next.concat(), b"next");
+        assert!(stalled.map(|chunk| chunk.is_err()).collect::<Vec<_>>().await.ends_with(&[false, true]));
     }
 }

@@ -129,7 +129,7 @@ pub(crate) async fn download_zip(app: Data<App>, path: CuidPath, query: Query<Pa
     let folder = app.containers.folder(path.0)?;
     let name = wanted.file_name().map_or_else(|| path.0.to_string(), str::to_owned);
     let packer = off_worker(move || Packer::open(&Mount::open(&folder)?, &wanted)).await?;
-    let archive = pipe::stream(move |sink| packer.run(sink))?;
+    let archive = pipe::stream(move |sink| packer.run(sink)).await?;
     Ok(HttpResponse::Ok().content_type("application/zip").insert_header(attachment(&format!("{name}.zip"))).streaming(archive))
 }
 

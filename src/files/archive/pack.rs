@@ -4,6 +4,7 @@
 //! a relative one, and a link that leads out of the mount is left out.
 
 use std::{
+    cell::Cell,
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
@@ -12,6 +13,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use cap_std::fs::Dir;
@@ -38,6 +40,14 @@ const BUFFER: usize = 64 * 1024;
 /// From which size on an entry has the 64-bit sizes that not every reader knows: before 4 GiB, as what can't be compressed
 /// grows a little.
 const LARGE: u64 = 0xF000_0000;
+
+/// What may be remembered of a tree while it is packed, in bytes. An archive ends with a list of all its entries, which the
+/// zip library keeps, and a container chooses how many these are and how long their names. This is enough for 200,000, as
+/// many as an upload may have by default, with names of 200 bytes.
+const MEMORY: usize = 128 << 20;
+
+/// What an entry takes of that without its name, which is kept here, too, as long as it is a folder to be looked into.
+const ENTRY: usize = 256;
 
 /// Something in a mount, opened and about to be packed.
 pub struct Packer {
@@ -74,14 +84,22 @@ impl Packer {
     /// Writes the archive: a folder's content by names relative to it, or the one file by its own name.
     ///
     /// Links are kept as links, whether or not they lead anywhere. Skipped are links that lead out of the mount, devices,
-    /// FIFOs and sockets, what can't be read, what is gone when its turn comes, and paths that are too long to be used. A file that is cut while it is read is in the
-    /// archive as far as it was read.
+    /// FIFOs and sockets, what can't be read, what is gone when its turn comes, and paths that are too long to be used. A
+    /// file that is cut while it is read is in the archive as far as it was read.
+    ///
+    /// It remembers each entry to its end: 256 bytes and twice the name, and no more than 128 MiB of that in all.
     ///
     /// # Errors
-    /// [`Error::Io`], where the sink fails. The archive is left without its end.
+    /// [`Error::Io`], where the sink fails, or where the entries are more than may be remembered. The archive is left
+    /// without its end.
     pub fn run(self, sink: impl Write) -> Result<()> {
-        let zip = ZipWriter::new_stream(Sink { inner: sink, failed: false });
-        let mut packing = Packing { zip, at: self.at, buffer: vec![0; BUFFER] };
+        self.run_within(MEMORY, sink)
+    }
+
+    pub(super) fn run_within(self, memory: usize, sink: impl Write) -> Result<()> {
+        let cut = Rc::new(Cell::new(false));
+        let zip = ZipWriter::new_stream(Sink { inner: sink, cut: cut.clone() });
+        let mut packing = Packing { zip, cut, at: self.at, memory, buffer: vec![0; BUFFER] };
         let packed = match self.what {
             What::Folder(root) => packing.tree(&root),
             What::File { name, stat, content } => packing.file(name.as_bytes(), &stat, content),
@@ -93,8 +111,12 @@ impl Packer {
 
 struct Packing<W: Write> {
     zip: ZipWriter<StreamWriter<Sink<W>>>,
+    /// Whether the archive must not get an end.
+    cut: Rc<Cell<bool>>,
     /// Where in the mount that is what entries' names are relative to.
     at: PathBuf,
+    /// How many bytes may still be remembered.
+    memory: usize,
     buffer: Vec<u8>,
 }
 
@@ -109,9 +131,26 @@ impl<W: Write> Packing<W> {
             for entry in entries.map_while(io::Result::ok) {
                 let name = entry.file_name();
                 let path = path.join(&name);
-                if path.as_os_str().len() < MAX_PATH && self.entry(&dir, &name, &path)? == FileType::Directory {
+                if path.as_os_str().len() >= MAX_PATH {
+                    continue;
+                }
+                self.remember(&path)?;
+                if self.entry(&dir, &name, &path)? == FileType::Directory {
                     pending.push(path);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what an entry takes, and cuts the archive short where that is too much.
+    fn remember(&mut self, path: &Path) -> ZipResult<()> {
+        match self.memory.checked_sub(ENTRY + 2 * path.as_os_str().len()) {
+            Some(left) => self.memory = left,
+            None => {
+                self.cut.set(true);
+                tracing::warn!(folder = ?self.at, "an archive was cut short: the folder has more entries than can be packed");
+                return Err(io::Error::other("there are more entries than can be packed").into());
             }
         }
         Ok(())
@@ -204,22 +243,22 @@ fn options(stat: &Stat) -> SimpleFileOptions {
         .last_modified_time(modified.unwrap_or_default())
 }
 
-/// Passes on what is written, until that fails once. From then on it takes everything and passes on nothing: the zip
-/// library ends an archive when it is dropped, and what was cut short must not get an end.
+/// Passes on what is written, until that fails once, or the archive is cut. From then on it takes everything and passes on
+/// nothing: the zip library ends an archive when it is dropped, and what was cut short must not get an end.
 struct Sink<W> {
     inner: W,
-    failed: bool,
+    cut: Rc<Cell<bool>>,
 }
 
 impl<W: Write> Write for Sink<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.failed {
+        if self.cut.get() {
             return Ok(bytes.len());
         }
-        self.inner.write(bytes).inspect_err(|error| self.failed = error.kind() != io::ErrorKind::Interrupted)
+        self.inner.write(bytes).inspect_err(|error| self.cut.set(error.kind() != io::ErrorKind::Interrupted))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.failed { Ok(()) } else { self.inner.flush() }
+        if self.cut.get() { Ok(()) } else { self.inner.flush() }
     }
 }

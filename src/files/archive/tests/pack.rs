@@ -169,3 +169,17 @@ fn a_sink_that_fails_gets_no_end_of_the_archive() {
     assert!(matches!(Packer::open(&world.mount(), &rel("")).unwrap().run(&mut sink), Err(Error::Io { .. })));
     assert!(!sink.0.is_empty() && !sink.0.windows(4).any(|window| window == b"PK\x05\x06"));
 }
+
+#[test]
+fn an_archive_of_more_than_can_be_remembered_gets_no_end() {
+    let world = World::new();
+    let names: Vec<_> = (0..100).map(|i| format!("{i:0100}")).collect();
+    let entries: Vec<_> = names.iter().map(|name| (&name[..], "")).collect();
+    world.unpack(&archive(&entries), "").unwrap();
+    let end = b"PK\x05\x06";
+    for (memory, whole) in [(100 * (256 + 2 * 100), true), (100 * (256 + 2 * 100) - 1, false)] {
+        let mut packed = Vec::new();
+        let run = Packer::open(&world.mount(), &rel("")).unwrap().run_within(memory, &mut packed);
+        assert_eq!((run.is_ok(), packed.windows(4).any(|window| window == end)), (whole, whole));
+    }
+}
