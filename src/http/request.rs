@@ -5,6 +5,7 @@ use std::{future::Ready, pin::Pin, time::Duration};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
 use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -76,6 +77,10 @@ impl FromRequest for Json {
 }
 
 fn query<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    if let Some(field) = not_utf8(text) {
+        let code = if field == "path" { "INVALID_PATH" } else { "INVALID_QUERY" };
+        return Err(Error::invalid(code, &field, format!("{field} is not UTF-8"), Value::Null));
+    }
     let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -86,6 +91,14 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
             form_urlencoded::parse(text.as_bytes()).find(|(name, _)| *name == field).map(|(_, value)| value.into_owned());
         Error::invalid("INVALID_QUERY", &field, format!("{field}: {message}"), provided)
     })
+}
+
+/// The first parameter whose name or value is no text, which would be read as if it had other characters in it.
+fn not_utf8(query: &str) -> Option<String> {
+    let wrong = |part: &&str| percent_decode_str(part).decode_utf8().is_err();
+    let parameter = query.split('&').find(wrong)?;
+    let name = parameter.split('=').next().unwrap_or_default();
+    Some(percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -110,6 +123,16 @@ mod tests {
                 Err(Error::Invalid(invalid)) => {
                     assert_eq!((invalid.code, invalid.field.as_str()), ("INVALID_QUERY", field), "{text}: {}", invalid.message);
                 }
+                other => panic!("{text} gave {other:?}"),
+            }
+        }
+        for (text, code, field) in [
+            ("limit=1&tag=a%FFb", "INVALID_QUERY", "tag"),
+            ("path=%ff", "INVALID_PATH", "path"),
+            ("%C3=1", "INVALID_QUERY", "\u{FFFD}"),
+        ] {
+            match query::<Paging>(text) {
+                Err(Error::Invalid(invalid)) => assert_eq!((invalid.code, invalid.field.as_str()), (code, field), "{text}"),
                 other => panic!("{text} gave {other:?}"),
             }
         }
