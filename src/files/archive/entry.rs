@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many folders deep an entry may lie in the mount; more than anyone needs, and few enough for any program to walk.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// Why an encrypted entry is refused.
 pub(super) const ENCRYPTED: &str = "it is encrypted, which is not supported";

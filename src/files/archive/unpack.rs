@@ -18,7 +18,7 @@ use zip::{
 use super::{
     Limits,
     check::{Archive, Cursor},
-    entry::{Entry, Kind, link_stays_inside, modified, refused, unreadable},
+    entry::{Entry, Kind, MAX_DEPTH, link_stays_inside, modified, refused, unreadable},
     move_in,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result, TooLarge},
     files::{
         path::{MAX_PATH, RelPath, at},
-        root::{Mount, set_owner},
+        root::{Mount, invalid_path, set_owner},
     },
 };
 
@@ -72,6 +72,9 @@ pub fn unpack(folder: &Path, archive: File, to: &RelPath, owner: Owner, limits: 
 /// Checks an archive and unpacks it into `incoming/`, synced.
 pub(super) fn stage(folder: &Path, archive: File, to: &RelPath, owner: Owner, limits: &Limits) -> Result<Deployed> {
     let prefix = Path::new(to.as_str());
+    if prefix.components().count() >= MAX_DEPTH {
+        return Err(invalid_path(to, format!("the path lies {MAX_DEPTH} folders deep or deeper, where no file may lie")));
+    }
     let mut archive = Archive::open(archive)?;
     archive.check(prefix, limits)?;
     let root = folder.join(move_in::INCOMING);

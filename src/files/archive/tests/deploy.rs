@@ -78,7 +78,7 @@ fn an_archive_goes_nowhere_but_into_a_folder_of_the_mount() {
     let world = World::new();
     fs::write(world.app("file"), "").unwrap();
     symlink(world.outside(), world.app("out")).unwrap();
-    for at in ["file", "file/below", "out", "out/below"] {
+    for at in ["file", "file/below", "out", "out/below", &"d/".repeat(128)] {
         match world.unpack(&archive(&[("secret", "mine"), ("other", "")]), at) {
             Err(Error::Invalid(invalid)) => assert_eq!((invalid.code, invalid.field.as_str()), ("INVALID_PATH", "path"), "{at}"),
             other => panic!("{at}: {other:?}"),
