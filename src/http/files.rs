@@ -27,17 +27,8 @@ use crate::{
 pub(crate) struct UploadQuery {
     #[serde(default)]
     path: String,
-    #[serde(default)]
-    mode: Mode,
-}
-
-/// What becomes of files that the archive does not name.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    /// They stay.
-    #[default]
-    Merge,
+    /// What becomes of files that the archive does not name: `merge`, which is also the default, lets them stay.
+    mode: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -54,8 +45,17 @@ pub(crate) async fn upload_zip(
     request: HttpRequest,
     body: Payload,
 ) -> ApiResult<Answer<Value>> {
-    let UploadQuery { path: to, mode: Mode::Merge } = query.0;
+    let UploadQuery { path: to, mode } = query.0;
+    if let Some(other) = mode.filter(|mode| mode != "merge") {
+        return Err(Error::invalid("INVALID_QUERY", "mode", "mode can only be merge", other).into());
+    }
     let to = RelPath::parse("path", &to)?;
+    let content_type = request.content_type().to_ascii_lowercase();
+    let multipart = content_type == "multipart/form-data";
+    if !multipart && !ARCHIVE_TYPES.contains(&content_type.as_str()) {
+        let message = "Content-Type is application/zip, or multipart/form-data with one file";
+        return Err(Error::invalid("INVALID_ZIP", "Content-Type", message, content_type).into());
+    }
     let folder = app.containers.folder(path.0)?;
     let limit = app.upload_bytes;
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -63,16 +63,17 @@ pub(crate) async fn upload_zip(
         return Err(Error::TooLarge { what: TooLarge::Zip, limit }.into());
     }
     let spool = Spool::create(&folder, limit).await?;
-    let archive = if request.content_type() == "multipart/form-data" {
-        only_file(spool, Multipart::new(request.headers(), body)).await?
-    } else {
-        fill(spool, body).await?
-    };
+    let archive =
+        if multipart { only_file(spool, Multipart::new(request.headers(), body)).await? } else { fill(spool, body).await? };
     let deployed = app.containers.deploy(path.0, archive, to).await?;
     Ok(Answer(json!({
         "cuid": path.0, "files": deployed.files, "bytes": deployed.bytes, "message": "The archive was unpacked",
     })))
 }
+
+/// What programs call a body that is an archive, with what curl calls any body, and no word of it.
+const ARCHIVE_TYPES: [&str; 5] =
+    ["application/zip", "application/x-zip-compressed", "application/octet-stream", "application/x-www-form-urlencoded", ""];
 
 /// How much a multipart body may add to its file.
 const MULTIPART_BYTES: u64 = 64 << 10;
@@ -118,6 +119,14 @@ pub(crate) async fn download(
     })
     .await?;
     let mut response = file.set_content_disposition(attachment(&name)).into_response(&request);
+    if response.status().is_client_error() {
+        // It carries the file's headers, and an error is no file. Only which ranges there are is of use.
+        let mut refusal = HttpResponse::build(response.status());
+        if let Some(range) = response.headers().get(header::CONTENT_RANGE) {
+            refusal.insert_header((header::CONTENT_RANGE, range.clone()));
+        }
+        return Ok(refusal.finish());
+    }
     // What a container wrote is never a page of this server.
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
     Ok(response)

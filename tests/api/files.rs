@@ -41,6 +41,16 @@ async fn an_archive_arrives_with_the_container_s_owner_and_comes_back() {
     let ranged = app.request(Method::GET, &format!("/containers/{cuid}/download?path=boot.py")).header("range", "bytes=0-4");
     let answer = app.send(ranged).await;
     assert_eq!((answer.status, answer.text().as_str()), (StatusCode::PARTIAL_CONTENT, "print"));
+    for (header, value, status) in [("range", "bytes=100-", 416), ("if-match", "\"other\"", 412)] {
+        let answer =
+            app.send(app.request(Method::GET, &format!("/containers/{cuid}/download?path=boot.py")).header(header, value)).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["status"].as_u64()), (status, Some(u64::from(status))));
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert_eq!(answer.headers.contains_key("content-range"), status == 416);
+        for header in ["content-disposition", "etag", "last-modified", "accept-ranges"] {
+            assert!(!answer.headers.contains_key(header), "{header}");
+        }
+    }
 
     let answer = app.get(&format!("/containers/{cuid}/download-zip?path=data")).await;
     assert_eq!(
@@ -77,6 +87,27 @@ async fn an_upload_merges_and_goes_where_it_is_told() {
     );
     let other = app.request(Method::POST, &format!("/containers/{cuid}/upload-zip?mode=mirror")).body(archive(&[]));
     app.send(other).await.refused(400, "INVALID_QUERY", "mode");
+    for (content_type, taken) in [
+        ("Application/Zip", true),
+        ("application/octet-stream", true),
+        ("application/x-zip-compressed", true),
+        ("application/x-www-form-urlencoded", true),
+        ("application/json", false),
+        ("text/plain; charset=utf-8", false),
+    ] {
+        let request = app.request(Method::POST, &format!("/containers/{cuid}/upload-zip")).header("content-type", content_type);
+        let answer = app.send(request.body(archive(&[("typed", content_type)]))).await;
+        if taken {
+            assert_eq!((answer.status, text("typed").await.as_str()), (StatusCode::OK, content_type));
+        } else {
+            answer.refused(400, "INVALID_ZIP", "Content-Type");
+        }
+    }
+    let deep = "d/".repeat(128);
+    for path in ["%FF", "a%C3", deep.as_str()] {
+        let request = app.request(Method::POST, &format!("/containers/{cuid}/upload-zip?path={path}"));
+        app.send(request.body(archive(&[("x", "1")]))).await.refused(400, "INVALID_PATH", "path");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +166,7 @@ async fn nothing_but_files_and_nothing_outside_is_downloaded() {
         ("nothing", 404, "FILE_NOT_FOUND"),
         ("in/x", 404, "FILE_NOT_FOUND"),
         ("a%00b", 400, "INVALID_PATH"),
+        ("a%FFb", 400, "INVALID_PATH"),
     ] {
         app.get(&format!("/containers/{cuid}/download?path={path}")).await.refused(status, code, "");
     }
