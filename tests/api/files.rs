@@ -5,7 +5,7 @@ use std::io::Read;
 use reqwest::{Method, StatusCode, multipart};
 use serde_json::json;
 
-use crate::harness::{BUSYBOX, TestApp, archive, docker};
+use crate::harness::{BUSYBOX, PYTHON, TestApp, archive, docker};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_arrives_with_the_container_s_owner_and_comes_back() {
@@ -207,4 +207,17 @@ async fn a_file_or_folder_of_any_name_is_downloaded_under_it() {
         assert_eq!(answer.status, StatusCode::OK, "{name:?}");
         assert!(answer.headers["content-disposition"].to_str().unwrap().contains(".zip"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_nests_folders_without_end_is_packed_as_far_as_paths_go_and_deleted_whole() {
+    let app = TestApp::start().await;
+    let cuid = app.run(&json!({"image": PYTHON, "command": "sleep 1000"})).await;
+    let nest = "import os\nfor _ in range(20000):\n os.mkdir('d')\n os.chdir('d')\nprint('nested')";
+    assert_eq!(docker(&["exec", &cuid, "python3", "-c", nest]), "nested\n");
+    let archive = app.get(&format!("/containers/{cuid}/download-zip")).await.bytes;
+    let names = zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap().len();
+    assert!(names > 2000, "{names}");
+    assert_eq!(app.delete(&cuid).await.status, StatusCode::OK);
+    assert!(!app.folder(&cuid).exists());
 }
