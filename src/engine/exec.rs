@@ -16,7 +16,7 @@ use crate::{
 /// The most bytes in one [`Piece`].
 pub const PIECE: usize = 16 * 1024;
 /// The exit code of a program that went with its container: killed, by 128 + 9.
-const KILLED: i64 = 137;
+pub const KILLED: i64 = 137;
 /// How long the engine may take to learn that a program ended.
 const EXIT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -65,8 +65,10 @@ pub struct Exec {
 }
 
 /// What the engine knows of a program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
+    /// The container's id at the engine.
+    pub container: String,
     /// In the engine's own process namespace; absent while it is being started, and for ever if that failed.
     pub pid: Option<i32>,
     /// Present once it ended, or failed to start (126 or 127, without a pid).
@@ -120,6 +122,7 @@ impl Engine {
     pub async fn exec_state(&self, id: &str) -> Result<Option<State>> {
         match self.docker.inspect_exec(id).await {
             Ok(exec) => Ok(Some(State {
+                container: exec.container_id.unwrap_or_default(),
                 pid: exec.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0),
                 exit_code: exec.exit_code.filter(|_| exec.running != Some(true)),
             })),
@@ -128,23 +131,24 @@ impl Engine {
         }
     }
 
-    /// The exit code of a program that has ended or is about to; 137 where it went with its container.
+    /// The exit code of a program that has ended or is about to; 137 where it went with its container, `None` where it goes on
+    /// for ten seconds.
     ///
     /// # Errors
     /// `EngineUnavailable`, `EngineRefused`.
-    pub async fn exec_exit_code(&self, id: &str) -> Result<i64> {
+    pub async fn exec_exit_code(&self, id: &str) -> Result<Option<i64>> {
         let asking = async {
             let mut pause = Duration::from_millis(1);
             loop {
                 match self.exec_state(id).await? {
-                    None => return Ok(KILLED),
-                    Some(State { exit_code: Some(code), .. }) => return Ok(code),
+                    None => return Ok(Some(KILLED)),
+                    Some(State { exit_code: Some(code), .. }) => return Ok(Some(code)),
                     Some(_) => tokio::time::sleep(pause).await,
                 }
                 pause = (pause * 2).min(Duration::from_millis(100));
             }
         };
-        tokio::time::timeout(EXIT_PATIENCE, asking).await.unwrap_or(Ok(KILLED))
+        tokio::time::timeout(EXIT_PATIENCE, asking).await.unwrap_or(Ok(None))
     }
 }
 

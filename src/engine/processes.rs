@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::id::Cuid,
-    engine::{Engine, Failure, failed},
+    engine::{Engine, Failure, exec::State, failed, unavailable},
     error::{Error, Result},
 };
 
@@ -31,6 +31,8 @@ pub const VARIABLE: &str = "BERTH_SESSION";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a program is asked after where its end can't be waited for.
 const POLL: Duration = Duration::from_millis(250);
+/// How long the engine may take to say how a program is.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What everything carries that one session started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +106,22 @@ enum Reach {
 }
 
 impl Processes {
-    /// Finds the processes of a program that the engine started as `exec` with `marker` in its environment, `pid` in the engine's
-    /// own process namespace. `user` is who runs it, if not the container's own.
-    pub async fn find(engine: &Engine, exec: String, marker: Marker, user: Option<String>, tty: bool, pid: Option<i32>) -> Self {
-        let seen = match pid {
-            Some(pid) => spawn_blocking(move || host::find(pid, &marker.to_string())).await.ok().flatten(),
-            None => None,
+    /// Finds the processes of a program that the engine started as `exec` with `marker` in its environment. `state` is what the
+    /// engine said of it, if it did, and `user` is who runs it, if not the container's own.
+    pub async fn find(
+        engine: &Engine,
+        exec: String,
+        marker: Marker,
+        user: Option<String>,
+        tty: bool,
+        state: Option<&State>,
+    ) -> Self {
+        let seen = match state {
+            Some(State { pid: Some(pid), container, .. }) => {
+                let (pid, container) = (*pid, container.clone());
+                spawn_blocking(move || host::find(pid, &container)).await.ok().flatten()
+            }
+            _ => None,
         };
         let reach = match seen.and_then(|(process, pidfd)| Some((process, waitable(pidfd)?))) {
             Some((process, pidfd)) => Reach::Program(process, pidfd),
@@ -148,22 +160,52 @@ impl Processes {
         }
     }
 
-    /// Kills everything that the session started, until nothing of it is left.
+    /// Kills everything that the session started, until nothing of it is left and the engine says that the program is over: one
+    /// that is still being started can't be seen, and would go on.
     ///
     /// # Errors
-    /// [`Error::Io`] where something would not die within ten seconds; [`Error::EngineUnavailable`], [`Error::EngineRefused`] where
-    /// it takes a script in the container and that can't run.
+    /// [`Error::Io`] where something would not die within ten seconds; [`Error::EngineUnavailable`] where the engine would have to
+    /// be asked and is silent; [`Error::EngineRefused`] where it takes a script in the container and that can't run.
     pub async fn end_all(&self) -> Result<()> {
-        let marker = self.marker.to_string();
-        match &self.reach {
-            Reach::Program(root, _) => kill_all(Some(*root), vec![marker]).await,
-            Reach::Host => kill_all(None, vec![marker]).await,
-            Reach::Inside => match inside::end_all(&self.engine, self.marker.cuid, &marker, self.user.clone()).await {
-                // With the container all its processes went, and the script had nowhere to run.
-                Err(_) if matches!(main_process(&self.engine, self.marker.cuid).await, Ok(None)) => Ok(()),
-                done => done,
-            },
+        until_none_is_left(|| self.kill_and_look()).await
+    }
+
+    /// Kills everything, and tells whether nothing is left that could have started more.
+    async fn kill_and_look(&self) -> Result<bool> {
+        // Asked first, because what ends after the look may have started something before.
+        let over = self.is_over().await;
+        let found = self.kill_all().await?;
+        match over {
+            Ok(over) => Ok(found == 0 && over),
+            // The program was seen from here, and so was its end.
+            Err(_) if matches!(self.reach, Reach::Program(..)) => Ok(found == 0),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Whether the engine says that the program has ended, could not be started, or is not known any more.
+    async fn is_over(&self) -> Result<bool> {
+        let asking = tokio::time::timeout(ANSWER, self.engine.exec_state(&self.exec));
+        let state = asking.await.unwrap_or_else(|late| Err(unavailable(late)))?;
+        Ok(state.is_none_or(|state| state.exit_code.is_some()))
+    }
+
+    /// Kills everything that is there now, and tells how many that were, as far as that is known: none means that nothing is left.
+    async fn kill_all(&self) -> Result<usize> {
+        let marker = self.marker.to_string();
+        let root = match &self.reach {
+            Reach::Program(root, _) => Some(*root),
+            Reach::Host => None,
+            Reach::Inside => {
+                let done = inside::end_all(&self.engine, self.marker.cuid, &marker, self.user.clone()).await;
+                return match done {
+                    // With the container all its processes went, and the script had nowhere to run.
+                    Err(_) if matches!(main_process(&self.engine, self.marker.cuid).await, Ok(None)) => Ok(0),
+                    done => done.map(|()| 0),
+                };
+            }
+        };
+        blocking(move || host::kill(root, &[marker])).await
     }
 }
 
@@ -208,8 +250,12 @@ pub async fn sweep(engine: &Engine, cuids: &[Cuid]) -> Result<()> {
         names.filter_map(|name| name.trim_start_matches('/').parse().ok()).filter(|cuid| cuids.contains(cuid)).collect();
     let Some(first) = running.first() else { return Ok(()) };
     if is_here(engine, *first).await {
-        let prefixes = running.iter().map(|cuid| format!("{VARIABLE}={cuid}/")).collect();
-        return kill_all(None, prefixes).await;
+        let prefixes: Vec<String> = running.iter().map(|cuid| format!("{VARIABLE}={cuid}/")).collect();
+        return until_none_is_left(|| {
+            let prefixes = prefixes.clone();
+            blocking(move || Ok(host::kill(None, &prefixes)? == 0))
+        })
+        .await;
     }
     for cuid in running {
         // Whose sessions they were is not known any more: the container's own user's, or root's.
@@ -222,18 +268,15 @@ pub async fn sweep(engine: &Engine, cuids: &[Cuid]) -> Result<()> {
     Ok(())
 }
 
-/// Kills `root` and what carries a variable that begins like one of `prefixes`, with all that belongs to it.
-async fn kill_all(root: Option<host::Process>, prefixes: Vec<String>) -> Result<()> {
+/// Kills by `kill`, which tells whether nothing is left, over and over until it is so.
+async fn until_none_is_left<F: Future<Output = Result<bool>>>(kill: impl Fn() -> F) -> Result<()> {
     let killing = async {
         let mut pause = Duration::from_millis(1);
-        loop {
-            let prefixes = prefixes.clone();
-            if blocking(move || host::kill(root, &prefixes)).await? == 0 {
-                return Ok(());
-            }
+        while !kill().await? {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
+        Ok(())
     };
     let gave_up = || Error::io("end all processes of a session")(std::io::ErrorKind::TimedOut.into());
     tokio::time::timeout(PATIENCE, killing).await.unwrap_or_else(|_| Err(gave_up()))

@@ -48,12 +48,12 @@ impl Program {
         let started = timeout(START, started(engine, &id)).await.unwrap_or_else(|_| {
             Err(Error::EngineUnavailable(format!("it did not start the terminal's program within {} s", START.as_secs())))
         });
-        let pid = started.as_ref().ok().copied().flatten();
-        let processes = Processes::find(engine, id.clone(), marker, open.user.clone(), mode == Mode::Shell, pid).await;
+        let state = started.as_ref().ok().and_then(Option::as_ref);
+        let processes = Processes::find(engine, id.clone(), marker, open.user.clone(), mode == Mode::Shell, state).await;
         let program = Self { processes, engine: engine.clone(), id };
         match started {
-            Ok(Some(_)) => Ok((program, input, output)),
-            Ok(None) => Err(refused(&mut output).await),
+            Ok(Some(exec::State { pid: Some(_), .. })) => Ok((program, input, output)),
+            Ok(_) => Err(refused(&mut output).await),
             Err(error) => {
                 // Nobody knows whether it runs.
                 program.end().await;
@@ -71,7 +71,12 @@ impl Program {
 
     /// The program's exit code, once it has ended.
     pub(super) async fn exit_code(&self) -> Result<i64> {
-        self.engine.exec_exit_code(&self.id).await
+        if let Some(code) = self.engine.exec_exit_code(&self.id).await? {
+            return Ok(code);
+        }
+        tracing::error!("a terminal's program goes on after its end");
+        self.end().await;
+        Ok(exec::KILLED)
     }
 
     /// Gives the program what its client says, until that is [`ClientFrame::Close`] or nothing more comes.
@@ -166,13 +171,12 @@ fn command(open: &Open, mode: Mode, marker: Marker) -> Command {
     }
 }
 
-/// Waits until the engine has started the program, or failed to: without a pid.
-async fn started(engine: &Engine, id: &str) -> Result<Option<i32>> {
+/// Waits until the engine has started the program, or failed to: without a pid, or without a state where the container went.
+async fn started(engine: &Engine, id: &str) -> Result<Option<exec::State>> {
     loop {
         match engine.exec_state(id).await? {
-            Some(exec::State { pid: None, exit_code: None }) => tokio::time::sleep(START_POLL).await,
-            Some(state) => return Ok(state.pid),
-            None => return Ok(None),
+            Some(exec::State { pid: None, exit_code: None, .. }) => tokio::time::sleep(START_POLL).await,
+            state => return Ok(state),
         }
     }
 }

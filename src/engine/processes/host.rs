@@ -5,8 +5,6 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::fd::OwnedFd,
-    thread::sleep,
-    time::Duration,
 };
 
 use rustix::{
@@ -18,8 +16,6 @@ use super::Signal;
 
 /// How much of an environment is looked at, in bytes: more than the kernel lets a process start with.
 const ENVIRONMENT: u64 = 8 << 20;
-/// How often a fresh program is looked at before it is taken for another host's: it may not yet have its environment.
-const LOOKS: u32 = 10;
 
 /// A process, at the moment it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +30,12 @@ pub(super) struct Process {
     started: u64,
 }
 
-/// The program of this pid, if it is visible here and carries `marker`.
-pub(super) fn find(pid: i32, marker: &str) -> Option<(Process, OwnedFd)> {
-    for _ in 0..LOOKS {
-        let process = look(pid)?;
-        let pidfd = open(process).ok()??;
-        if environment(pid).ok()?.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes()) {
-            return Some((process, pidfd));
-        }
-        sleep(Duration::from_millis(2));
-    }
-    None
+/// The program of this pid, if it is a process of the container with this id and visible here. Its environment tells nothing yet:
+/// the engine knows the pid before the program is executed, and until then the environment is the engine's helper's.
+pub(super) fn find(pid: i32, container: &str) -> Option<(Process, OwnedFd)> {
+    let process = look(pid)?;
+    let pidfd = open(process).ok()??;
+    is_in_container(pid.into(), container).then_some((process, pidfd))
 }
 
 /// Whether this pid is a process of the container with this id, seen from outside, with an environment that can be read.

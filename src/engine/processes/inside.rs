@@ -97,7 +97,10 @@ async fn run(engine: &Engine, container: Cuid, user: Option<String>, arguments: 
         }
     }
     match engine.exec_exit_code(&exec.id).await? {
-        0 => Ok(()),
-        code => Err(Error::EngineRefused(format!("a session's processes: {code} {}", String::from_utf8_lossy(&said).trim()))),
+        Some(0) => Ok(()),
+        code => {
+            let code = code.map_or_else(|| "no end".to_owned(), |code| code.to_string());
+            Err(Error::EngineRefused(format!("a session's processes: {code} {}", String::from_utf8_lossy(&said).trim())))
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Whatever ends a session, nothing that it started is left.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::client::{Client, Container, World, eventually};
@@ -46,6 +48,33 @@ async fn a_connection_that_drops_leaves_nothing() {
     }
     let ends = world.ends(22).await;
     assert_eq!((&ends[0]["exit_code"], &ends[1]["exit_code"]), (&json!(137), &json!(137)));
+    assert_eq!(container.processes().await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shells_that_are_ended_while_they_start_leave_nothing() {
+    let world = World::start().await;
+    let container = world.idle(PYTHON).await;
+    // One after the other, with clients that go ever later.
+    let mut drops = tokio::task::JoinSet::new();
+    for pause in (0..60).map(|number| Duration::from_millis(2 * number)) {
+        let client = world.open(&container, "mode=shell").await;
+        drops.spawn(async move {
+            tokio::time::sleep(pause).await;
+            drop(client);
+        });
+    }
+    drops.join_all().await;
+    world.ends(60).await;
+    assert_eq!(container.processes().await, [] as [&str; 0]);
+    // Many at once, closed as soon as they are ready.
+    let close = async || {
+        let mut client = world.open(&container, "mode=shell").await;
+        assert_eq!(client.next().await["type"], "ready");
+        client.send(json!({ "type": "close" })).await;
+        assert_eq!(client.rest().await.exit(), 137);
+    };
+    futures_util::future::join_all((0..40).map(|_| close())).await;
     assert_eq!(container.processes().await, [] as [&str; 0]);
 }
 
