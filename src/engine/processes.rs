@@ -1,20 +1,23 @@
 //! Everything that a terminal's session started in a container: telling it apart, signalling it, and ending it.
 //!
 //! The engine can start a program beside the main one but not end it, and knows nothing of the program's children. So every such
-//! program gets a [`Marker`] in its environment, which its children inherit wherever they go. What belongs to a session is what
-//! carries its marker, what is in the terminal session of a process that does, and the descendants of all these; a process that
-//! cleared its environment **and** left its terminal session **and** lost its parent is not found.
+//! program is moved to a control group of its own, which its descendants can't leave (`cgroup`). Where there can be none, and for what a
+//! shell's start files began before the move, it has a [`Marker`] in its environment, which its children inherit wherever
+//! they go. What belongs to a session by that is what carries its marker, what is in the terminal session of a process that does,
+//! and the descendants of all these; only there a process that cleared its environment **and** left its terminal session **and**
+//! lost its parent is not found.
 //!
-//! Two ways lead to them. `host` reads `/proc` here and signals through pidfds, so that a reused pid is never hit; it is taken
-//! where the engine's pids are seen to be this host's. [`inside`] starts a small script in the container, for engines elsewhere
-//! and for a berth without the rights.
+//! Two ways lead to them. `host` reads `/proc` here and signals through pidfds, so that a reused pid is never hit; it is taken,
+//! with the control groups, where the engine's pids are seen to be this host's. [`inside`] starts a small script in the container,
+//! for engines elsewhere and for a berth without the rights; it knows only markers.
 
+mod cgroup;
 mod host;
 pub mod inside;
+pub mod leftovers;
 
 use std::{fmt, os::fd::OwnedFd, str::FromStr, time::Duration};
 
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use rustix::process::geteuid;
 use tokio::{io::unix::AsyncFd, task::spawn_blocking};
 use uuid::Uuid;
@@ -24,6 +27,7 @@ use crate::{
     engine::{Engine, Failure, exec::State, failed, unavailable},
     error::{Error, Result},
 };
+use cgroup::Group;
 
 /// The marker's variable.
 pub const VARIABLE: &str = "BERTH_SESSION";
@@ -99,7 +103,7 @@ pub struct Processes {
 /// How they are reached.
 enum Reach {
     /// The program is visible from here.
-    Program(host::Process, AsyncFd<OwnedFd>),
+    Program(host::Process, AsyncFd<OwnedFd>, Option<Group>),
     /// Its container is, but the program has already ended.
     Host,
     Inside,
@@ -119,12 +123,16 @@ impl Processes {
         let seen = match state {
             Some(State { pid: Some(pid), container, .. }) => {
                 let (pid, container) = (*pid, container.clone());
-                spawn_blocking(move || host::find(pid, &container)).await.ok().flatten()
+                let find = move || {
+                    let (process, pidfd) = host::find(pid, &container)?;
+                    Some((process, pidfd, Group::enter(marker.session, pid, &container)))
+                };
+                spawn_blocking(find).await.ok().flatten()
             }
             _ => None,
         };
-        let reach = match seen.and_then(|(process, pidfd)| Some((process, waitable(pidfd)?))) {
-            Some((process, pidfd)) => Reach::Program(process, pidfd),
+        let reach = match seen.and_then(|(process, pidfd, group)| Some((process, waitable(pidfd)?, group))) {
+            Some((process, pidfd, group)) => Reach::Program(process, pidfd, group),
             None if is_here(engine, marker.cuid).await => Reach::Host,
             None => Reach::Inside,
         };
@@ -133,7 +141,7 @@ impl Processes {
 
     /// Waits until the program itself has ended; its children may still run.
     pub async fn exited(&self) {
-        if let Reach::Program(_, pidfd) = &self.reach {
+        if let Reach::Program(_, pidfd, _) = &self.reach {
             // A pidfd becomes readable when its process ends. A failing epoll can't be waited on, but asked it can be.
             if pidfd.readable().await.is_ok() {
                 return;
@@ -151,7 +159,7 @@ impl Processes {
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`] where it takes a script in the container and that can't run.
     pub async fn signal_foreground(&self, signal: Signal) -> Result<()> {
         match &self.reach {
-            Reach::Program(root, _) => {
+            Reach::Program(root, ..) => {
                 let (root, tty) = (*root, self.tty);
                 blocking(move || host::signal_foreground(root, tty, signal)).await
             }
@@ -193,9 +201,9 @@ impl Processes {
     /// Kills everything that is there now, and tells how many that were, as far as that is known: none means that nothing is left.
     async fn kill_all(&self) -> Result<usize> {
         let marker = self.marker.to_string();
-        let root = match &self.reach {
-            Reach::Program(root, _) => Some(*root),
-            Reach::Host => None,
+        let (root, group) = match &self.reach {
+            Reach::Program(root, _, group) => (Some(*root), group.clone()),
+            Reach::Host => (None, None),
             Reach::Inside => {
                 let done = inside::end_all(&self.engine, self.marker.cuid, &marker, self.user.clone()).await;
                 return match done {
@@ -205,7 +213,7 @@ impl Processes {
                 };
             }
         };
-        blocking(move || host::kill(root, &[marker])).await
+        blocking(move || host::kill(root, group.as_slice(), &[marker])).await
     }
 }
 
@@ -236,36 +244,6 @@ async fn is_here(engine: &Engine, container: Cuid) -> bool {
         Ok(None) => true,
         Err(_) => false,
     }
-}
-
-/// Ends what sessions in these containers left behind in an earlier life of the server.
-///
-/// # Errors
-/// [`Error::EngineUnavailable`], [`Error::EngineRefused`]; [`Error::Io`] where something would not die.
-pub async fn sweep(engine: &Engine, cuids: &[Cuid]) -> Result<()> {
-    let options = ListContainersOptionsBuilder::new().build(); // Those that run, is what the engine lists unless asked for all.
-    let containers = engine.docker.list_containers(Some(options)).await.map_err(failed)?;
-    let names = containers.iter().flat_map(|container| container.names.iter().flatten());
-    let running: Vec<Cuid> =
-        names.filter_map(|name| name.trim_start_matches('/').parse().ok()).filter(|cuid| cuids.contains(cuid)).collect();
-    let Some(first) = running.first() else { return Ok(()) };
-    if is_here(engine, *first).await {
-        let prefixes: Vec<String> = running.iter().map(|cuid| format!("{VARIABLE}={cuid}/")).collect();
-        return until_none_is_left(|| {
-            let prefixes = prefixes.clone();
-            blocking(move || Ok(host::kill(None, &prefixes)? == 0))
-        })
-        .await;
-    }
-    for cuid in running {
-        // Whose sessions they were is not known any more: the container's own user's, or root's.
-        for user in [None, Some("0:0".to_owned())] {
-            if let Err(error) = inside::end_all(engine, cuid, &format!("{VARIABLE}={cuid}/"), user).await {
-                tracing::warn!(%cuid, %error, "could not look for what terminals left behind");
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Kills by `kill`, which tells whether nothing is left, over and over until it is so.

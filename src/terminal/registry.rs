@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::id::Cuid,
-    engine::{Engine, processes},
+    engine::{Engine, processes::leftovers},
     terminal::{Event, Open, SessionEnd, output::Viewer, protocol::ClientFrame, session::Session},
 };
 
@@ -51,7 +51,7 @@ impl Sessions {
     /// Ends what sessions in these containers left behind in an earlier life of the server. Those of this life wait for it,
     /// because the two can't be told apart.
     pub async fn sweep(&self, cuids: &[Cuid]) {
-        if let Err(error) = processes::sweep(&self.engine, cuids).await {
+        if let Err(error) = leftovers::sweep(&self.engine, cuids).await {
             tracing::error!(%error, "what an earlier server's terminals left behind could not be looked for");
         }
         self.swept.send_replace(true);

@@ -12,7 +12,7 @@ use rustix::{
     process::{self as sys, Pid, PidfdFlags},
 };
 
-use super::Signal;
+use super::{Signal, cgroup::Group};
 
 /// How much of an environment is looked at, in bytes: more than the kernel lets a process start with.
 const ENVIRONMENT: u64 = 8 << 20;
@@ -20,7 +20,7 @@ const ENVIRONMENT: u64 = 8 << 20;
 /// A process, at the moment it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Process {
-    pid: i32,
+    pub(super) pid: i32,
     parent: i32,
     group: i32,
     session: i32,
@@ -59,9 +59,11 @@ pub(super) fn signal_foreground(root: Process, tty: bool, signal: Signal) -> io:
     targets.into_iter().try_for_each(|target| send(target, signal))
 }
 
-/// Kills `root` and all that carries a variable beginning like one of `prefixes`, with what belongs to them, and tells how many
-/// there were. None means that nothing is left.
-pub(super) fn kill(root: Option<Process>, prefixes: &[String]) -> io::Result<usize> {
+/// Kills `root`, all that is in `groups`, and all that carries a variable beginning like one of `prefixes`, with what belongs to
+/// them, and tells how many there were, a group counted as one. None means that nothing is left.
+pub(super) fn kill(root: Option<Process>, groups: &[Group], prefixes: &[String]) -> io::Result<usize> {
+    // One that may not be killed must not save the others.
+    let ended: Vec<io::Result<bool>> = groups.iter().map(Group::end).collect();
     let all = everyone()?;
     let is_root = |process: &Process| root.is_some_and(|root| (process.pid, process.started) == (root.pid, root.started));
     // What cleared its environment is still in the terminal session that the program led, whose number is nobody else's until all left it.
@@ -70,9 +72,10 @@ pub(super) fn kill(root: Option<Process>, prefixes: &[String]) -> io::Result<usi
     let marked = all.iter().filter(belongs).map(|process| process.pid);
     let mut found = family(&all, marked.collect(), true);
     found.retain(|process| u32::try_from(process.pid) != Ok(std::process::id()));
-    // One that may not be killed must not save the others.
-    let failures: Vec<io::Error> = found.iter().filter_map(|process| send(*process, Signal::Kill).err()).collect();
-    failures.into_iter().next().map_or(Ok(found.len()), Err)
+    let sent: Vec<io::Result<()>> = found.iter().map(|process| send(*process, Signal::Kill)).collect();
+    sent.into_iter().collect::<io::Result<()>>()?;
+    let gone = ended.into_iter().collect::<io::Result<Vec<bool>>>()?;
+    Ok(found.len() + gone.iter().filter(|gone| !**gone).count())
 }
 
 /// The members, their descendants, and on request those in the terminal sessions of any of these, whose leaders may have
@@ -101,7 +104,7 @@ fn everyone() -> io::Result<Vec<Process>> {
 }
 
 /// A process as it is now; `None` for one that is gone, a zombie included.
-fn look(pid: i32) -> Option<Process> {
+pub(super) fn look(pid: i32) -> Option<Process> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The second field is a name in parentheses that may hold anything, further parentheses included.
     let behind_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
@@ -142,7 +145,8 @@ fn open(process: Process) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn send(process: Process, signal: Signal) -> io::Result<()> {
+/// Signals exactly this process. That it has ended is no error.
+pub(super) fn send(process: Process, signal: Signal) -> io::Result<()> {
     let signal = match signal {
         Signal::Int => sys::Signal::INT,
         Signal::Term => sys::Signal::TERM,

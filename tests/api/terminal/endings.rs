@@ -7,13 +7,16 @@ use serde_json::json;
 use super::client::{Client, Container, World, eventually};
 use crate::harness::{BUSYBOX, PYTHON};
 
-/// Children of every kind: in the background, deaf to hang-ups, in a terminal session of their own, orphaned twice, without the marker.
-const LITTER: &str = "sleep 1001 & (trap '' HUP; exec sleep 1002) >/dev/null 2>&1 & setsid sleep 1003 & (setsid sh -c 'sleep 1004 & sleep 1005' &) ; env -i sleep 1006 &\n";
+/// Children of every kind: in the background, deaf to hang-ups, in a terminal session of their own, orphaned twice, without the
+/// marker; and, which only a control group holds, all of that at once.
+const LITTER: &str = "sleep 1001 & (trap '' HUP; exec sleep 1002) >/dev/null 2>&1 & setsid sleep 1003 & (setsid sh -c 'sleep 1004 & sleep 1005' &) ; env -i sleep 1006 &
+setsid env -i sleep 1007 & env -i setsid sleep 1008 & setsid sh -c 'env -i sleep 1009 & sleep 0.1' &
+(env -i setsid sh -c '(sleep 1010 &) &' &)\n";
 
 async fn litter(world: &World, container: &Container, query: &str) -> Client {
     let mut client = world.open(container, query).await;
     client.type_in(LITTER).await;
-    for number in 1001..=1006 {
+    for number in 1001..=1010 {
         let line = format!("sleep {number}");
         eventually("all have started", async || container.processes().await.contains(&line)).await;
     }
@@ -42,12 +45,13 @@ async fn a_connection_that_drops_leaves_nothing() {
         drop(litter(&world, &container, query).await);
         container.is_left_alone().await;
     }
+    let ends = world.ends(2).await;
+    assert_eq!((&ends[0]["exit_code"], &ends[1]["exit_code"]), (&json!(137), &json!(137)));
     // Some are gone before their program has started.
     for _ in 0..20 {
         drop(world.open(&container, "mode=exec").await);
     }
-    let ends = world.ends(22).await;
-    assert_eq!((&ends[0]["exit_code"], &ends[1]["exit_code"]), (&json!(137), &json!(137)));
+    world.ends(22).await;
     assert_eq!(container.processes().await, [] as [&str; 0]);
 }
 
