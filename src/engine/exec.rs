@@ -173,22 +173,25 @@ pub struct Output {
 }
 
 impl Output {
-    /// The next piece, as large as what has already arrived makes it; `None` at the end. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Option<Piece> {
+    /// The next piece, as large as what has already arrived makes it; `None` at the end, which may also be that of the connection:
+    /// ask [`Engine::exec_state`]. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    /// `EngineUnavailable` where the connection broke off.
+    pub async fn next(&mut self) -> Result<Option<Piece>> {
         while self.ready.is_empty() {
             let mut bytes = vec![0; PIECE];
-            // A connection that breaks off is an end too: the program's exit code tells the rest.
-            let count = self.reader.read(&mut bytes).await.unwrap_or(0);
+            let count = self.reader.read(&mut bytes).await.map_err(unavailable)?;
             if count == 0 {
-                return None;
+                return Ok(None);
             }
             bytes.truncate(count);
             match &mut self.demux {
-                None => return Some(Piece { source: Source::Stdout, bytes }),
+                None => return Ok(Some(Piece { source: Source::Stdout, bytes })),
                 Some(demux) => demux.take_apart(&bytes, &mut self.ready),
             }
         }
-        self.ready.pop_front()
+        Ok(self.ready.pop_front())
     }
 }
 

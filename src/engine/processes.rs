@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a program is asked after where its end can't be waited for.
 const POLL: Duration = Duration::from_millis(250);
 /// How long the engine may take to say how a program is.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// What everything carries that one session started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,20 @@ impl Processes {
         Self { engine: engine.clone(), marker, exec, user, tty, reach }
     }
 
+    /// Whether the program goes on, by the engine.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] where it is silent, or has forgotten a program that goes on, as a restarted engine does.
+    pub async fn go_on(&self) -> Result<bool> {
+        match (self.state().await?, &self.reach) {
+            (Some(state), _) => Ok(state.exit_code.is_none()),
+            (None, Reach::Program(_, pidfd, _)) if tokio::time::timeout(ANSWER, pidfd.readable()).await.is_err() => {
+                Err(Error::EngineUnavailable("it has forgotten the terminal's program".to_owned()))
+            }
+            (None, _) => Ok(false),
+        }
+    }
+
     /// Waits until the program itself has ended; its children may still run.
     pub async fn exited(&self) {
         if let Reach::Program(_, pidfd, _) = &self.reach {
@@ -172,8 +186,8 @@ impl Processes {
     /// that is still being started can't be seen, and would go on.
     ///
     /// # Errors
-    /// [`Error::Io`] where something would not die within ten seconds; [`Error::EngineUnavailable`] where the engine would have to
-    /// be asked and is silent; [`Error::EngineRefused`] where it takes a script in the container and that can't run.
+    /// [`Error::Io`] where something would not die within ten seconds, or the engine would have to be asked and is silent;
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`] where it takes a script in the container and that can't run.
     pub async fn end_all(&self) -> Result<()> {
         until_none_is_left(|| self.kill_and_look()).await
     }
@@ -186,16 +200,18 @@ impl Processes {
         match over {
             Ok(over) => Ok(found == 0 && over),
             // The program was seen from here, and so was its end.
-            Err(_) if matches!(self.reach, Reach::Program(..)) => Ok(found == 0),
-            Err(error) => Err(error),
+            Err(_) => Ok(found == 0 && matches!(self.reach, Reach::Program(..))),
         }
     }
 
     /// Whether the engine says that the program has ended, could not be started, or is not known any more.
     async fn is_over(&self) -> Result<bool> {
+        Ok(self.state().await?.is_none_or(|state| state.exit_code.is_some()))
+    }
+
+    async fn state(&self) -> Result<Option<State>> {
         let asking = tokio::time::timeout(ANSWER, self.engine.exec_state(&self.exec));
-        let state = asking.await.unwrap_or_else(|late| Err(unavailable(late)))?;
-        Ok(state.is_none_or(|state| state.exit_code.is_some()))
+        asking.await.unwrap_or_else(|late| Err(unavailable(late)))
     }
 
     /// Kills everything that is there now, and tells how many that were, as far as that is known: none means that nothing is left.

@@ -5,7 +5,7 @@
 //! nothing is read from it, so its silence means nothing; pings go out more often then, and it is the kernel that tells of a peer that is no more.
 //!
 //! Close codes: 1000 after `exit` or an `error` that ends the session, 1001 when the server goes down, 1002 for a broken protocol, 1007 for
-//! text that is not UTF-8, 1009 for a message over 1 MiB, 1011 where the session broke off.
+//! text that is not UTF-8, 1009 for a message over 1 MiB, 1011 where the engine is silent or the way to the program broke off.
 
 use std::{
     cell::Cell,
@@ -127,6 +127,7 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
                 Event::Failed(error) => self.error_frame(&error),
                 Event::Closed(Close::Normal) => return Some(CloseCode::Normal.into()),
                 Event::Closed(Close::GoingAway) => return Some(CloseCode::Away.into()),
+                Event::Closed(Close::Broken) => return Some(CloseCode::Error.into()),
             };
             socket.text(frame).await.ok()?;
             self.heard.set(Instant::now());

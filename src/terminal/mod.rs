@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It ends when the program does (or, attached, the container's main process), by a `close`, with its listener, with its container,
-//! or with the server. By whatever way: everything it started is killed, all output goes out, then `exit`, then the close.
+//! or with the server, or where the engine can't be reached any more. By whatever way: everything it started is killed, all output goes out, then `exit`, then the close.
 
 pub mod protocol;
 pub mod utf8;
@@ -116,6 +116,8 @@ pub enum Close {
     Normal,
     /// The server goes down.
     GoingAway,
+    /// The engine is silent, or the way to the program broke off.
+    Broken,
 }
 
 /// A session that is over, for the record.

@@ -35,7 +35,7 @@ pub(super) enum Tap {
 impl Tap {
     async fn next(&mut self) -> Result<Option<Piece>> {
         match self {
-            Self::Program(output) => Ok(output.next().await),
+            Self::Program(output) => output.next().await,
             Self::Run(output) => output.next().await,
         }
     }

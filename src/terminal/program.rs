@@ -81,16 +81,22 @@ impl Program {
 
     /// Gives the program what its client says, until that is [`ClientFrame::Close`] or nothing more comes.
     /// What fails on the way is told to the viewer.
-    pub(super) async fn feed(&self, feed: &mut Feed, frames: &mut mpsc::Receiver<Input>, viewer: &Viewer) {
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] once nobody takes the input any more: the program doesn't, or the connection broke off.
+    pub(super) async fn feed(&self, feed: &mut Feed, frames: &mut mpsc::Receiver<Input>, viewer: &Viewer) -> Result<()> {
         loop {
             // Bytes go first. Only where the program doesn't take them does a later frame overtake: a signal or a close must get through.
             let frame = tokio::select! {
                 biased;
-                () = feed.write(), if !feed.waiting.is_empty() => continue,
+                written = feed.write(), if !feed.waiting.is_empty() => {
+                    written?;
+                    continue;
+                }
                 frame = frames.recv() => frame,
             };
             let done = match frame {
-                None | Some(Input { frame: ClientFrame::Close, .. }) => return,
+                None | Some(Input { frame: ClientFrame::Close, .. }) => return Ok(()),
                 Some(Input { frame: ClientFrame::Signal(signal), .. }) => self.processes.signal_foreground(signal).await,
                 Some(Input { frame: ClientFrame::Resize(size), .. }) if feed.tty => self.engine.resize_exec(&self.id, size).await,
                 Some(Input { frame: ClientFrame::Resize(_), .. }) => Ok(()),
@@ -109,12 +115,12 @@ impl Program {
 /// What waits to be read by the program. How much that is at most, the sender's permits bound.
 pub(super) struct Feed {
     input: exec::Input,
-    tty: bool,
+    pub tty: bool,
     waiting: VecDeque<Input>,
     /// How much of the first one was written.
     written: usize,
     /// Set when the program doesn't listen any more; what comes then is dropped.
-    deaf: bool,
+    pub deaf: bool,
     /// How many bytes came.
     pub bytes: u64,
 }
@@ -135,21 +141,22 @@ impl Feed {
     }
 
     /// Writes some of what waits first. Cancelling it loses nothing.
-    async fn write(&mut self) {
-        let Some(Input { frame: ClientFrame::Stdin(bytes), .. }) = self.waiting.front() else { return };
+    async fn write(&mut self) -> Result<()> {
+        let Some(Input { frame: ClientFrame::Stdin(bytes), .. }) = self.waiting.front() else { return Ok(()) };
         match self.input.write(&bytes[self.written..]).await {
-            Ok(count) if count > 0 => self.written += count,
-            _ => {
+            Ok(count) => self.written += count,
+            Err(error) => {
                 self.deaf = true;
                 self.waiting.clear();
                 self.written = 0;
-                return;
+                return Err(error);
             }
         }
         if self.written == bytes.len() {
             self.waiting.pop_front();
             self.written = 0;
         }
+        Ok(())
     }
 }
 
@@ -184,7 +191,7 @@ async fn started(engine: &Engine, id: &str) -> Result<Option<exec::State>> {
 /// The engine's own words on why the program does not run: it writes them where the program's output would be.
 async fn refused(output: &mut exec::Output) -> Error {
     let mut words = Vec::new();
-    while let Ok(Some(piece)) = timeout(START, output.next()).await {
+    while let Ok(Ok(Some(piece))) = timeout(START, output.next()).await {
         if words.len() < WORDS {
             words.extend(piece.bytes);
         }

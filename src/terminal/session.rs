@@ -69,7 +69,13 @@ impl Session {
 
     /// Lives the session to its end, which always comes with everything cleaned up.
     pub(super) async fn run(mut self) -> SessionEnd {
-        match self.live().await {
+        let lived = self.live().await;
+        let close = match &lived {
+            _ if self.shutdown.is_cancelled() => Close::GoingAway,
+            Err(Error::EngineUnavailable(_)) => Close::Broken,
+            _ => Close::Normal,
+        };
+        match lived {
             // Nothing ended that had a code, and an invented one would tell that the container's program had.
             Ok(None) if self.shutdown.is_cancelled() => {}
             Ok(code) => {
@@ -79,7 +85,6 @@ impl Session {
             }
             Err(error) => self.viewer.tell(Event::Failed(error)).await,
         }
-        let close = if self.shutdown.is_cancelled() { Close::GoingAway } else { Close::Normal };
         self.viewer.tell(Event::Closed(close)).await;
         self.end.duration = self.began.elapsed();
         self.end
@@ -156,19 +161,7 @@ impl Session {
         // Only input makes sense as the first word: there is nothing yet to be sized or signalled.
         first.into_iter().for_each(|first| feed.take(first));
         let mut pump = Pump::new(Tap::Program(output), self.viewer.clone());
-        let mut streaming = true;
-        loop {
-            select! {
-                () = self.viewer.gone() => break,
-                () = program.feed(&mut feed, &mut self.frames, &self.viewer) => break,
-                () = program.processes.exited() => break,
-                rest = pump.run(None), if streaming => match rest {
-                    // The program closed its output, and may go on without.
-                    Ok(Rest::Done) => streaming = false,
-                    _ => break,
-                },
-            }
-        }
+        let broken = self.see_through(&program, &mut feed, &mut pump).await.err();
         program.end().await;
         select! {
             // What was written goes out before the end is told. Nobody is left who could write more.
@@ -177,13 +170,54 @@ impl Session {
         }
         self.end.bytes_in += feed.bytes;
         self.end.bytes_out += pump.bytes;
-        program.exit_code().await
+        match broken {
+            Some(error) => Err(error),
+            None => program.exit_code().await,
+        }
+    }
+
+    /// Moves bytes both ways, until the program ends or nobody looks any more.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] where the way to the program broke off while it goes on.
+    async fn see_through(&mut self, program: &Program, feed: &mut Feed, pump: &mut Pump) -> Result<()> {
+        let mut streaming = true;
+        loop {
+            let broken = select! {
+                // The program's end also ends its streams, and is to be seen first.
+                biased;
+                () = self.viewer.gone() => return Ok(()),
+                () = program.processes.exited() => return Ok(()),
+                rest = pump.run(None), if streaming => match rest {
+                    Ok(Rest::Unseen) => return Ok(()),
+                    // The program closed its output, and may go on without, unless it was on a terminal.
+                    Ok(Rest::Done) => {
+                        streaming = false;
+                        feed.tty || feed.deaf
+                    }
+                    Err(_) => true,
+                },
+                fed = program.feed(feed, &mut self.frames, &self.viewer) => match fed {
+                    Ok(()) => return Ok(()),
+                    // It may close its input, too, but one that can neither be heard nor spoken to has no terminal any more.
+                    Err(_) => !streaming,
+                },
+            };
+            let goes_on = program.processes.go_on().await?;
+            if broken {
+                return if goes_on { Err(broke_off()) } else { Ok(()) };
+            }
+        }
     }
 
     async fn ready(&self, mode: Mode) {
         let ready = ServerFrame::Ready { session: self.end.session, mode, tty: mode == Mode::Shell };
         self.viewer.tell(Event::Frame(ready.to_json())).await;
     }
+}
+
+fn broke_off() -> Error {
+    Error::EngineUnavailable("the connection to the terminal's program broke off".to_owned())
 }
 
 fn only_output() -> Error {

@@ -91,7 +91,7 @@ async fn run(engine: &Engine, container: Cuid, user: Option<String>, arguments: 
     let command = Command { argv, user, cwd: Some("/".to_owned()), ..Command::default() };
     let mut exec = engine.exec(container, &command).await?;
     let mut said = Vec::new();
-    while let Some(piece) = exec.output.next().await {
+    while let Some(piece) = exec.output.next().await? {
         if said.len() < 1024 {
             said.extend(piece.bytes);
         }

@@ -1,5 +1,6 @@
 //! Terminals against the real engine.
 
+mod broken;
 mod client;
 mod endings;
 mod inside;
