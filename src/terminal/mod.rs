@@ -14,6 +14,7 @@ pub mod utf8;
 
 mod output;
 mod program;
+mod refusal;
 mod registry;
 mod session;
 

@@ -11,7 +11,7 @@ use crate::{
         processes::{Marker, Processes},
     },
     error::{Error, Result},
-    terminal::{Event, Mode, Open, output::Viewer, protocol::ClientFrame, registry::Input},
+    terminal::{Event, Mode, Open, output::Viewer, protocol::ClientFrame, refusal::SH, registry::Input},
 };
 
 /// Where a terminal begins unless told otherwise: the container's mount.
@@ -163,7 +163,7 @@ impl Feed {
 fn command(open: &Open, mode: Mode, marker: Marker) -> Command {
     let argv = match &open.shell {
         Some(shell) => vec![shell.clone()],
-        None => ["/bin/sh", "-c", SHELL].map(str::to_owned).to_vec(),
+        None => [SH, "-c", SHELL].map(str::to_owned).to_vec(),
     };
     let mut env = vec![marker.to_string()];
     if mode == Mode::Shell {

@@ -16,6 +16,7 @@ use crate::{
         output::{Pump, Rest, Tap, Viewer},
         program::{Feed, Program},
         protocol::{ClientFrame, ServerFrame, invalid},
+        refusal::explained,
         registry::Input,
     },
 };
@@ -69,7 +70,10 @@ impl Session {
 
     /// Lives the session to its end, which always comes with everything cleaned up.
     pub(super) async fn run(mut self) -> SessionEnd {
-        let lived = self.live().await;
+        let lived = match self.live().await {
+            Err(Error::EngineRefused(words)) => Err(explained(&self.engine, &self.open, self.end.mode, words).await),
+            lived => lived,
+        };
         let close = match &lived {
             _ if self.shutdown.is_cancelled() => Close::GoingAway,
             Err(Error::EngineUnavailable(_)) => Close::Broken,

@@ -134,12 +134,45 @@ async fn a_killed_shell_is_137_even_if_it_ignores_everything() {
 async fn a_program_that_is_not_there_is_an_error_in_the_engines_words() {
     let world = World::start().await;
     let container = world.idle(BARE).await;
-    for query in ["mode=shell", "mode=exec", "mode=exec&shell=/bin/fish", "mode=shell&cwd=/nowhere&shell=/bin/sleep"] {
+    for (query, field, words) in [
+        ("mode=shell", "shell", "stat /bin/sh: no such file or directory"),
+        ("mode=exec", "shell", "no such file or directory"),
+        ("mode=exec&shell=/bin/fish", "shell", "stat /bin/fish: no such file or directory"),
+        ("mode=exec&shell=fish", "shell", "not found in $PATH"),
+        ("mode=shell&cwd=/nowhere&shell=/bin/sleep", "cwd", "no such file or directory"),
+        ("mode=shell&user=nosuch", "user", "unable to find user nosuch"),
+        ("mode=exec&user=0:nosuch", "user", "unable to find group nosuch"),
+    ] {
         let heard = world.open(&container, query).await.rest().await;
         let [error, closed] = heard.others.as_slice() else { panic!("{query}: {heard:?}") };
-        assert!(error["error"]["message"].as_str().unwrap().contains("no such file or directory"), "{query}: {error}");
-        assert_eq!(closed["code"], 1000, "{query}");
+        let error = &error["error"];
+        assert!(error["message"].as_str().unwrap().contains(words), "{query}: {error}");
+        assert_eq!((&error["status"], &error["code"]), (&json!(400), &json!("INVALID_QUERY")), "{query}: {error}");
+        assert_eq!((&error["details"]["field"], &closed["code"]), (&json!(field), &json!(1000)), "{query}: {error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_speaks_to_a_container_that_does_not_run_is_told_so() {
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
+    let cuid = container.cuid.to_string();
+    for (action, status) in [("pause", "paused"), ("stop?timeout=0", "exited")] {
+        world.app.act(&cuid, action).await;
+        let mut client = world.open(&container, "").await;
+        client.type_in("echo hi\n").await;
+        let heard = client.rest().await;
+        let [error, closed] = heard.others.as_slice() else { panic!("{status}: {heard:?}") };
+        let (error, details) = (&error["error"], &error["error"]["details"]);
+        assert_eq!((&error["status"], &error["code"]), (&json!(422), &json!("INVALID_STATE")), "{error}");
+        assert_eq!((&details["status"], &details["allowed"]), (&json!(status), &json!(["running"])), "{error}");
+        assert_eq!(closed["code"], 1000);
+    }
+    // Deleted within its first half second.
+    let mut client = world.open(&container, "").await;
+    crate::harness::docker(&["rm", "--force", &cuid]);
+    client.type_in("echo hi\n").await;
+    assert_eq!(client.rest().await.others[0]["error"]["code"], "CONTAINER_NOT_FOUND");
 }
 
 #[tokio::test(flavor = "multi_thread")]
