@@ -1,8 +1,10 @@
 //! The terminal's WebSocket: frames between a connection and its session. What they mean is `terminal`'s.
 //!
 //! The connection ends the session when it closes, breaks, or is dead: a ping goes out every 20 seconds, and a peer from which
-//! nothing is heard for a minute, and that takes nothing either, is given up. While a mebibyte of its input waits for a program that doesn't read,
+//! nothing is heard for a minute, and that takes nothing either, is given up. While a mebibyte of its input waits for a program that reads slowly,
 //! nothing is read from it, so its silence means nothing; pings go out more often then, and it is the kernel that tells of a peer that is no more.
+//! Once the program has read nothing for five seconds, frames are read on: input is answered with `STDIN_FULL` and dropped until the program
+//! reads again, so that a signal or a close behind it is heard.
 //!
 //! Close codes: 1000 after `exit` or an `error` that ends the session, 1001 when the server goes down, 1002 for a broken protocol, 1007 for
 //! text that is not UTF-8, 1009 for a message over 1 MiB, 1011 where the engine is silent or the way to the program broke off.
@@ -86,7 +88,7 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
     }
 
     /// Hands what the peer says to the session, until it is gone or says nonsense.
-    async fn listen(&self, messages: &mut AggregatedMessageStream, speaker: Speaker) -> Option<CloseReason> {
+    async fn listen(&self, messages: &mut AggregatedMessageStream, mut speaker: Speaker) -> Option<CloseReason> {
         let mut socket = self.socket.clone();
         loop {
             let message = messages.recv().await;
@@ -102,18 +104,21 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
                 Ok(AggregatedMessage::Close(reason)) => return Some(reason.unwrap_or_else(|| CloseCode::Normal.into())),
                 Err(error) => return Some(misspoken(&error)),
             };
-            match frame {
-                Err(error) => socket.text(self.error_frame(&error)).await.ok()?,
+            let said = match frame {
                 Ok(frame) => {
                     self.stuck.set(true);
-                    let heard = speaker.say(frame).await;
+                    let said = speaker.say(frame).await;
                     self.stuck.set(false);
                     self.heard.set(Instant::now());
-                    if !heard {
-                        // The session is over, and what it has still to tell ends the connection.
-                        std::future::pending::<()>().await;
-                    }
+                    said
                 }
+                Err(error) => Err(error),
+            };
+            match said {
+                Ok(true) => {}
+                // The session is over, and what it has still to tell ends the connection.
+                Ok(false) => std::future::pending().await,
+                Err(error) => socket.text(self.error_frame(&error)).await.ok()?,
             }
         }
     }

@@ -16,6 +16,7 @@ mod output;
 mod program;
 mod refusal;
 mod registry;
+mod room;
 mod session;
 
 pub use registry::{Listener, Sessions, Speaker};

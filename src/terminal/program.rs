@@ -112,7 +112,7 @@ impl Program {
     }
 }
 
-/// What waits to be read by the program. How much that is at most, the sender's permits bound.
+/// What waits to be read by the program. How much that is at most, the sender's room bounds.
 pub(super) struct Feed {
     input: exec::Input,
     pub tty: bool,
@@ -142,9 +142,12 @@ impl Feed {
 
     /// Writes some of what waits first. Cancelling it loses nothing.
     async fn write(&mut self) -> Result<()> {
-        let Some(Input { frame: ClientFrame::Stdin(bytes), .. }) = self.waiting.front() else { return Ok(()) };
+        let Some(Input { frame: ClientFrame::Stdin(bytes), room }) = self.waiting.front_mut() else { return Ok(()) };
         match self.input.write(&bytes[self.written..]).await {
-            Ok(count) => self.written += count,
+            Ok(count) => {
+                self.written += count;
+                room.iter_mut().for_each(|room| room.give_back(count));
+            }
             Err(error) => {
                 self.deaf = true;
                 self.waiting.clear();

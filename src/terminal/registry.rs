@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_util::{
@@ -16,13 +17,16 @@ use uuid::Uuid;
 use crate::{
     domain::id::Cuid,
     engine::{Engine, processes::leftovers},
-    terminal::{Event, Open, SessionEnd, output::Viewer, protocol::ClientFrame, session::Session},
+    error::{Error, Result},
+    terminal::{
+        Event, Open, SessionEnd,
+        output::Viewer,
+        protocol::ClientFrame,
+        room::{Room, Taken},
+        session::Session,
+    },
 };
 
-/// How many bytes of input wait for a program that doesn't read. More is not taken until it does.
-const INPUT_ROOM: usize = 1 << 20;
-/// What a frame of input counts at least, so that empty ones are bounded too.
-const LEAST: usize = 256;
 /// How many frames of input are on their way to a session that is busy.
 const INPUT_FRAMES: usize = 64;
 /// How many frames of output wait for a viewer that is busy: a frame has 16 KiB of output.
@@ -78,7 +82,7 @@ impl Sessions {
             },
             &self.runtime,
         );
-        (Speaker { input, room: Arc::new(Semaphore::new(INPUT_ROOM)) }, Listener { events, _gone: gone.drop_guard() })
+        (Speaker { input, room: Arc::default(), full: false }, Listener { events, _gone: gone.drop_guard() })
     }
 
     /// How many sessions there are, those included that are cleaning up.
@@ -99,28 +103,43 @@ impl Sessions {
 /// A client's frame on its way.
 pub(super) struct Input {
     pub frame: ClientFrame,
-    /// Held until the program has taken the frame's bytes.
-    _room: Option<OwnedSemaphorePermit>,
+    /// For the frame's bytes, given back as the program takes them.
+    pub room: Option<Taken>,
 }
 
 /// Gives a session what its client says.
 pub struct Speaker {
     input: mpsc::Sender<Input>,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
+    /// Whether input was refused, and the program has taken nothing since.
+    full: bool,
 }
 
 impl Speaker {
-    /// Hands a frame over. It waits while a mebibyte of input waits for the program to read it: frames behind are not seen then, so
-    /// whoever calls this must notice by other means that the client is gone. False when the session is over.
-    pub async fn say(&self, frame: ClientFrame) -> bool {
+    /// Hands a frame over. False when the session is over.
+    ///
+    /// It waits while a mebibyte of input waits for a program that reads slowly: frames behind are not seen then, so whoever calls
+    /// this must notice by other means that the client is gone. Once the program has read nothing for five seconds, input is refused
+    /// until it reads on, and all other frames get through.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with `STDIN_FULL`: nothing of this frame is taken.
+    pub async fn say(&mut self, frame: ClientFrame) -> Result<bool> {
         let room = match &frame {
-            ClientFrame::Stdin(bytes) => {
-                let size = u32::try_from(bytes.len().clamp(LEAST, INPUT_ROOM)).unwrap_or(u32::MAX);
-                self.room.clone().acquire_many_owned(size).await.ok()
-            }
+            ClientFrame::Stdin(bytes) => Some(self.make_room(bytes.len()).await?),
             _ => None,
         };
-        self.input.send(Input { frame, _room: room }).await.is_ok()
+        Ok(self.input.send(Input { frame, room }).await.is_ok())
+    }
+
+    async fn make_room(&mut self, bytes: usize) -> Result<Taken> {
+        // A small frame may still have room, but must not arrive where one before it did not.
+        let taken = if self.full && !self.room.has_moved() { None } else { self.room.take(bytes).await };
+        self.full = taken.is_none();
+        taken.ok_or_else(|| {
+            let message = "the program reads no input, and no more can wait for it: nothing of this frame was taken";
+            Error::invalid("STDIN_FULL", "data", message, Value::Null)
+        })
     }
 }
 

@@ -84,6 +84,40 @@ async fn input_that_nobody_reads_stops_neither_signals_nor_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_close_behind_more_input_than_has_room_is_heard() {
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("echo go; sleep 1000\n").await;
+    client.until("go\n").await;
+    let stuff = "x".repeat(100_000);
+    for _ in 0..40 {
+        client.type_in(&stuff).await;
+    }
+    client.send(json!({ "type": "close" })).await;
+    let heard = client.rest().await;
+    assert_eq!(heard.exit(), 137);
+    let refused = heard.others.iter().filter(|frame| frame["error"]["code"] == "STDIN_FULL").count();
+    assert!((20..40).contains(&refused), "{refused} frames had no room");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_input_arrives_whole_at_a_program_that_pauses() {
+    let world = World::start().await;
+    let container = world.idle(PYTHON).await;
+    let mut client = world.open(&container, "mode=exec").await;
+    let script = "import sys; print(sys.stdin.buffer.read(10 << 20) == b\"\".join(b\"%07d\\n\" % i for i in range(10 << 17)))";
+    client.type_in(&format!("echo go; sleep 2; python3 -c '{script}'; exit\n")).await;
+    client.until("go\n").await;
+    let lines: Vec<String> = (0..10 << 17).map(|i| format!("{i:07}\n")).collect();
+    for chunk in lines.chunks(10_000) {
+        client.type_in(&chunk.concat()).await;
+    }
+    let heard = client.rest().await;
+    assert_eq!((heard.stdout().as_str(), heard.exit()), ("True\n", 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_reaches_a_client_that_goes_on_talking() {
     let world = World::start().await;
     let container = world.idle(BUSYBOX).await;
