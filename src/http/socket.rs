@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_http::ws::HandshakeError;
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session as Socket};
 use serde_json::Value;
@@ -42,7 +43,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// it. `body` makes the contract's error body, and `on_end` is told of the session's end.
 ///
 /// # Errors
-/// Where the request is no proper upgrade.
+/// [`Error::Invalid`] with the header that keeps the request from being a proper upgrade.
 pub(super) fn serve<B>(
     request: &HttpRequest,
     payload: web::Payload,
@@ -50,11 +51,11 @@ pub(super) fn serve<B>(
     open: Open,
     body: B,
     on_end: impl FnOnce(SessionEnd) + Send + 'static,
-) -> actix_web::Result<HttpResponse>
+) -> Result<HttpResponse, Error>
 where
     B: Fn(&Error) -> Value + 'static,
 {
-    let (response, socket, messages) = actix_ws::handle(request, payload)?;
+    let (response, socket, messages) = actix_ws::handle(request, payload).map_err(|error| no_upgrade(&error))?;
     let messages = messages.max_frame_size(MESSAGE).aggregate_continuations().max_continuation_size(MESSAGE);
     let (speaker, listener) = sessions.open(open, on_end);
     let connection = Connection { socket, body, heard: Cell::new(Instant::now()), stuck: Cell::new(false) };
@@ -78,12 +79,16 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
             reason = self.tell(listener) => reason,
             () = self.watch() => None,
         };
-        if let Some(reason) = reason
-            && self.socket.close(Some(reason)).await.is_ok()
-        {
-            // A connection that is closed with something unread is reset, and the peer may lose what was sent last.
-            let rest = async { while let Some(Ok(_)) = messages.recv().await {} };
-            select! { () = rest => {} () = sleep(GOODBYE) => {} }
+        if let Some(reason) = reason {
+            let goodbye = async {
+                if self.socket.close(Some(reason)).await.is_ok() {
+                    // A connection that is closed with something unread is reset, and the peer may lose what was sent last.
+                    while let Some(Ok(_)) = messages.recv().await {}
+                }
+            };
+            // It also bounds the close itself, which waits behind all that a peer doesn't read. Such a peer's connection is the
+            // kernel's to end then, after the minute that the listener set.
+            select! { () = goodbye => {} () = sleep(GOODBYE) => {} }
         }
     }
 
@@ -170,6 +175,17 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
     fn error_frame(&self, error: &Error) -> String {
         ServerFrame::Error { error: (self.body)(error) }.to_json()
     }
+}
+
+/// Which header of a request keeps it from being an upgrade.
+fn no_upgrade(error: &actix_web::Error) -> Error {
+    let field = match error.as_error() {
+        Some(HandshakeError::NoConnectionUpgrade) => "Connection",
+        Some(HandshakeError::NoVersionHeader | HandshakeError::UnsupportedVersion) => "Sec-WebSocket-Version",
+        Some(HandshakeError::BadWebsocketKey) => "Sec-WebSocket-Key",
+        _ => "Upgrade",
+    };
+    Error::invalid("INVALID_REQUEST", field, error.to_string(), Value::Null)
 }
 
 /// Why a peer that broke the protocol is left.

@@ -55,8 +55,7 @@ pub(crate) async fn open(
         move |error: &Error| serde_json::to_value(ApiError::from(error).body(id, development)).unwrap_or(Value::Null);
     let (log, line) = (app.log.clone(), line(&request, id));
     let on_end = move |end: SessionEnd| log.record(&ended(line, &end));
-    let upgraded = socket::serve(&request, body, &app.sessions, open, error_body, on_end);
-    upgraded.map_err(|error| Error::invalid("INVALID_REQUEST", "Upgrade", error.to_string(), Value::Null).into())
+    Ok(socket::serve(&request, body, &app.sessions, open, error_body, on_end)?)
 }
 
 /// What the action log's line of the session will have of its request.

@@ -78,7 +78,9 @@ impl Open {
         }
         for (field, text) in [("shell", &self.shell), ("user", &self.user), ("cwd", &self.cwd)] {
             if let Some(text) = text.as_ref().filter(|text| text.is_empty() || text.contains('\0')) {
-                return Err(Error::invalid("INVALID_QUERY", field, format!("{field} is a text without NUL"), text.as_str()));
+                let is = if text.is_empty() { "empty" } else { "with a NUL" };
+                let message = format!("{field} is {is}: give a text without, or leave it out");
+                return Err(Error::invalid("INVALID_QUERY", field, message, text.as_str()));
             }
         }
         match &self.cwd {

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -31,53 +31,56 @@ impl ClientFrame {
     /// # Errors
     /// [`Error::Invalid`] with `INVALID_FRAME` and the member that is wrong.
     pub fn parse(text: &str) -> Result<Self> {
-        let wire: Wire = serde_json::from_str(text).map_err(|error| invalid("frame", error.to_string(), Value::Null))?;
-        match wire {
-            Wire::Stdin { data, encoding: Encoding::Utf8 } => Ok(Self::Stdin(data.into_bytes())),
-            Wire::Stdin { data, encoding: Encoding::Base64 } => {
-                let bytes = BASE64_STANDARD.decode(data);
-                bytes.map(Self::Stdin).map_err(|error| invalid("data", format!("not base64: {error}"), Value::Null))
-            }
-            Wire::Resize { cols, rows } => {
-                let bounded = |field: &str, number: i64| {
-                    let fits = u16::try_from(number).ok().filter(|number| (1..=MAX_SIZE).contains(number));
-                    fits.ok_or_else(|| invalid(field, format!("{field} is a number from 1 to {MAX_SIZE}"), number.into()))
-                };
-                Ok(Self::Resize(Size { cols: bounded("cols", cols)?, rows: bounded("rows", rows)? }))
-            }
-            Wire::Signal { name } => name.parse().map(Self::Signal).map_err(|()| {
-                invalid(
-                    "name",
-                    "a signal is INT, TERM, KILL, HUP, QUIT, USR1 or USR2, with or without SIG".to_owned(),
-                    name.into(),
-                )
-            }),
-            Wire::Close => Ok(Self::Close),
+        let frame: Value =
+            serde_json::from_str(text).map_err(|error| invalid("frame", format!("not JSON: {error}"), Value::Null))?;
+        let Value::Object(mut frame) = frame else {
+            return Err(invalid("frame", "a frame is a JSON object".to_owned(), Value::Null));
+        };
+        match frame.get("type").and_then(Value::as_str) {
+            Some("stdin") => stdin(&mut frame).map(Self::Stdin),
+            Some("resize") => Ok(Self::Resize(Size { cols: side(&frame, "cols")?, rows: side(&frame, "rows")? })),
+            Some("signal") => frame.get("name").and_then(Value::as_str).and_then(|name| name.parse().ok()).map_or_else(
+                || Err(wrong(&frame, "name", "a signal is INT, TERM, KILL, HUP, QUIT, USR1 or USR2, with or without SIG")),
+                |signal| Ok(Self::Signal(signal)),
+            ),
+            Some("close") => Ok(Self::Close),
+            _ => Err(wrong(&frame, "type", "a frame's type is stdin, resize, signal or close")),
         }
     }
+}
+
+/// The bytes of a frame with input. Its data is never repeated in an error: it may be a password.
+fn stdin(frame: &mut Map<String, Value>) -> Result<Vec<u8>> {
+    let encoding = match frame.get("encoding") {
+        None => Encoding::Utf8,
+        Some(encoding) => Encoding::deserialize(encoding).map_err(|_| wrong(frame, "encoding", "encoding is utf8 or base64"))?,
+    };
+    let Some(Value::String(data)) = frame.remove("data") else {
+        return Err(invalid("data", "data is a text".to_owned(), Value::Null));
+    };
+    match encoding {
+        Encoding::Utf8 => Ok(data.into_bytes()),
+        Encoding::Base64 => {
+            BASE64_STANDARD.decode(data).map_err(|error| invalid("data", format!("data is not base64: {error}"), Value::Null))
+        }
+    }
+}
+
+/// One side of a terminal.
+fn side(frame: &Map<String, Value>, field: &str) -> Result<u16> {
+    let number = frame.get(field).and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
+    number
+        .filter(|number| (1..=MAX_SIZE).contains(number))
+        .ok_or_else(|| wrong(frame, field, &format!("{field} is a number from 1 to {MAX_SIZE}")))
+}
+
+fn wrong(frame: &Map<String, Value>, field: &str, message: &str) -> Error {
+    invalid(field, message.to_owned(), frame.get(field).cloned().unwrap_or(Value::Null))
 }
 
 /// A frame that makes no sense, or not here.
 pub(super) fn invalid(field: &str, message: String, provided: Value) -> Error {
     Error::invalid("INVALID_FRAME", field, message, provided)
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Wire {
-    Stdin {
-        data: String,
-        #[serde(default)]
-        encoding: Encoding,
-    },
-    Resize {
-        cols: i64,
-        rows: i64,
-    },
-    Signal {
-        name: String,
-    },
-    Close,
 }
 
 /// How bytes are written into a frame.
@@ -165,9 +168,16 @@ mod tests {
         for (text, field) in [
             ("", "frame"),
             ("[]", "frame"),
-            (r#"{"type":"stdin"}"#, "frame"),
-            (r#"{"type":"stdin","data":"x","encoding":"latin1"}"#, "frame"),
-            (r#"{"type":"dance"}"#, "frame"),
+            ("{}", "type"),
+            (r#"{"type":"dance"}"#, "type"),
+            (r#"{"type":7}"#, "type"),
+            (r#"{"type":"stdin"}"#, "data"),
+            (r#"{"type":"stdin","data":5}"#, "data"),
+            (r#"{"type":"stdin","data":"x","encoding":"latin1"}"#, "encoding"),
+            (r#"{"type":"resize","cols":"80","rows":24}"#, "cols"),
+            (r#"{"type":"resize","cols":80}"#, "rows"),
+            (r#"{"type":"resize","cols":80,"rows":24.5}"#, "rows"),
+            (r#"{"type":"signal"}"#, "name"),
             (r#"{"type":"stdin","data":"AP8","encoding":"base64"}"#, "data"),
             (r#"{"type":"resize","cols":0,"rows":24}"#, "cols"),
             (r#"{"type":"resize","cols":80,"rows":-1}"#, "rows"),

@@ -123,10 +123,19 @@ impl Session {
         }
     }
 
-    /// What the client says in its first half second, if it does.
+    /// What the client says in its first half second, if it does: input, or a close. A size makes no sense yet, nor does a signal.
     async fn listen(&mut self) -> Option<Input> {
+        let first = async {
+            loop {
+                match self.frames.recv().await {
+                    Some(Input { frame: ClientFrame::Resize(_), .. }) => {}
+                    Some(Input { frame: ClientFrame::Signal(_), .. }) => self.viewer.tell(Event::Failed(no_program())).await,
+                    frame => return frame,
+                }
+            }
+        };
         select! {
-            frame = timeout(SPEAK_FIRST, self.frames.recv()) => frame.ok().flatten(),
+            frame = timeout(SPEAK_FIRST, first) => frame.ok().flatten(),
             () = self.viewer.gone() => None,
         }
     }
@@ -149,7 +158,7 @@ impl Session {
                 None | Some(Input { frame: ClientFrame::Close, .. }) => break Attached::Left,
                 Some(Input { frame: ClientFrame::Resize(_), .. }) => {}
                 Some(input @ Input { frame: ClientFrame::Stdin(_), .. }) if may_speak => break Attached::Spoke(input),
-                Some(_) => self.viewer.tell(Event::Failed(only_output())).await,
+                Some(_) => self.viewer.tell(Event::Failed(no_program())).await,
             }
         };
         self.end.bytes_out += pump.bytes;
@@ -162,7 +171,6 @@ impl Session {
         let (program, input, output) = Program::start(&self.engine, marker, &self.open, mode).await?;
         self.ready(mode).await;
         let mut feed = Feed::new(input, mode == Mode::Shell);
-        // Only input makes sense as the first word: there is nothing yet to be sized or signalled.
         first.into_iter().for_each(|first| feed.take(first));
         let mut pump = Pump::new(Tap::Program(output), self.viewer.clone());
         let broken = self.see_through(&program, &mut feed, &mut pump).await.err();
@@ -224,10 +232,11 @@ fn broke_off() -> Error {
     Error::EngineUnavailable("the connection to the terminal's program broke off".to_owned())
 }
 
-fn only_output() -> Error {
+fn no_program() -> Error {
     invalid(
         "type",
-        "the session shows the output of the container's main process: it takes neither input nor signals".to_owned(),
+        "the session has no program of its own that could take this: it shows the output of the container's main process"
+            .to_owned(),
         Value::Null,
     )
 }

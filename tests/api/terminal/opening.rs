@@ -25,14 +25,21 @@ async fn a_terminal_that_can_t_be_had_is_refused_before_the_upgrade() {
     for query in ["", "?mode=shell", "?cols=80&rows=24", "?mode=exec", "?mode=attach"] {
         refused(&app, &cuid, query, 422, "INVALID_STATE", "").await;
     }
-    for (query, field) in
-        [("?mode=root", "mode"), ("?cols=0", "cols"), ("?rows=x", "rows"), ("?cwd=app", "cwd"), ("?col=80", "col")]
-    {
+    for (query, field) in [
+        ("?mode=root", "mode"),
+        ("?cols=0", "cols"),
+        ("?rows=x", "rows"),
+        ("?cwd=app", "cwd"),
+        ("?user=", "user"),
+        ("?col=80", "col"),
+    ] {
         refused(&app, &cuid, query, 400, "INVALID_QUERY", field).await;
     }
     refused(&app, "c123e4567-e89b-12d3-a456-426614174000", "", 404, "CONTAINER_NOT_FOUND", "").await;
     app.act(&cuid, "start").await;
     app.get(&format!("/ws/{cuid}")).await.refused(400, "INVALID_REQUEST", "Upgrade");
+    let upgrade = app.request(Method::GET, &format!("/ws/{cuid}")).header("connection", "upgrade").header("upgrade", "websocket");
+    app.send(upgrade.header("sec-websocket-version", "8")).await.refused(400, "INVALID_REQUEST", "Sec-WebSocket-Version");
     app.act(&cuid, "pause").await;
     refused(&app, &cuid, "?mode=shell", 422, "INVALID_STATE", "").await;
 }

@@ -42,6 +42,18 @@ async fn who_only_listens_hears_each_line_of_the_run_once_and_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_size_or_a_signal_is_not_yet_speaking() {
+    let world = World::start().await;
+    let container = world.run(BUSYBOX, NOISE).await;
+    let mut client = world.open(&container, "").await;
+    client.send(json!({ "type": "resize", "cols": 80, "rows": 24 })).await;
+    client.signal("INT").await;
+    assert_eq!(client.next().await["error"]["code"], "INVALID_FRAME");
+    assert_eq!(client.next().await["mode"], "attach");
+    client.until("noise 3\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_speaks_gets_a_shell_and_no_more_noise() {
     let world = World::start().await;
     let container = world.run(BUSYBOX, NOISE).await;
