@@ -41,7 +41,7 @@ impl Application {
         let runtime = Handle::current();
         let address = listener.local_addr().map_err(Error::io("use the listener"))?;
         let log = ActionLog::open(&config.log_dir)?;
-        let engine = Engine::connect(&config.docker_host)?;
+        let engine = Engine::connect(&config.docker_host);
         let compose = Compose::new(&config.compose);
         let containers = Containers::open(config, engine.clone(), compose.clone(), runtime.clone())?;
         let sessions = Sessions::new(engine.clone(), runtime.clone());

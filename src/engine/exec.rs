@@ -95,8 +95,8 @@ impl Engine {
             working_dir: command.cwd.clone(),
             ..ExecConfig::default()
         };
-        let id = self.docker.create_exec(&container.to_string(), config).await.map_err(failed)?.id;
-        let ClientVersion { major_version, minor_version } = self.docker.client_version();
+        let id = self.docker()?.create_exec(&container.to_string(), config).await.map_err(failed)?.id;
+        let ClientVersion { major_version, minor_version } = self.docker()?.client_version();
         let path = format!("/v{major_version}.{minor_version}/exec/{id}/start");
         let (reader, writer) = hijack::post(&self.host, &path, &json!({ "Detach": false, "Tty": tty })).await?;
         // Engines before API 1.42 don't take the size with the program.
@@ -112,7 +112,7 @@ impl Engine {
     /// # Errors
     /// `EngineUnavailable`, or `EngineRefused` where the program has ended.
     pub async fn resize_exec(&self, id: &str, size: Size) -> Result<()> {
-        self.docker.resize_exec(id, ResizeExecOptions { height: size.rows, width: size.cols }).await.map_err(failed)
+        self.docker()?.resize_exec(id, ResizeExecOptions { height: size.rows, width: size.cols }).await.map_err(failed)
     }
 
     /// How a program is; `None` where the engine has forgotten it, as it does when the container goes.
@@ -120,7 +120,7 @@ impl Engine {
     /// # Errors
     /// `EngineUnavailable`, `EngineRefused`.
     pub async fn exec_state(&self, id: &str) -> Result<Option<State>> {
-        match self.docker.inspect_exec(id).await {
+        match self.docker()?.inspect_exec(id).await {
             Ok(exec) => Ok(Some(State {
                 container: exec.container_id.unwrap_or_default(),
                 pid: exec.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0),

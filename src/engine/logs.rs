@@ -54,7 +54,7 @@ impl Engine {
     /// [`Error::EngineUnavailable`](crate::error::Error::EngineUnavailable), or `EngineRefused` where there is no such container.
     pub async fn run_output(&self, container: Cuid) -> Result<RunOutput> {
         let name = container.to_string();
-        let inspected = self.docker.inspect_container(&name, None).await.map_err(failed)?;
+        let inspected = self.docker()?.inspect_container(&name, None).await.map_err(failed)?;
         let border = inspected.state.as_ref().and_then(border);
         let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).timestamps(border.is_some());
         let options = match border {
@@ -62,9 +62,9 @@ impl Engine {
             Some(border) => options.since(i32::try_from(border.timestamp()).unwrap_or_default()),
             None => options,
         };
-        let messages = self.docker.logs(&name, Some(options.build())).ready_chunks(JOINED);
+        let messages = self.docker()?.logs(&name, Some(options.build())).ready_chunks(JOINED);
         // Asked now, because a restart policy may have begun the next run by the time the output ends.
-        let docker = self.docker.clone();
+        let docker = self.docker()?.clone();
         let exit = tokio::spawn(async move {
             let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
             match docker.wait_container(&name, Some(options)).next().await? {

@@ -8,7 +8,10 @@ pub mod processes;
 pub mod state;
 pub mod watch;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bollard::{Docker, errors::Error as Failure};
 
@@ -20,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A connection to one engine; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    docker: Docker,
+    docker: Arc<OnceLock<Docker>>,
     /// Where it listens, for the connections that stop being HTTP.
     host: String,
 }
@@ -33,12 +36,18 @@ pub struct Image {
 
 impl Engine {
     /// Prepares the connection to `host` (a `DOCKER_HOST`: `unix://` or `tcp://`); nothing is sent yet.
-    ///
-    /// # Errors
-    /// [`Error::EngineUnavailable`] where `host` is not such an address, or names a socket that does not exist.
-    pub fn connect(host: &str) -> Result<Self> {
-        let docker = Docker::connect_with_host(host).map_err(unavailable)?;
-        Ok(Self { docker: docker.with_timeout(PATIENCE), host: host.to_owned() })
+    pub fn connect(host: &str) -> Self {
+        Self { docker: Arc::default(), host: host.to_owned() }
+    }
+
+    /// The connection, made when it is first needed: bollard takes no socket that is not there, and the engine's may come
+    /// after us.
+    fn docker(&self) -> Result<&Docker> {
+        if let Some(docker) = self.docker.get() {
+            return Ok(docker);
+        }
+        let docker = Docker::connect_with_host(&self.host).map_err(unavailable)?.with_timeout(PATIENCE);
+        Ok(self.docker.get_or_init(|| docker))
     }
 
     /// Agrees with the engine on an API version (1.41, of Engine 20.10, is the oldest that berth works with).
@@ -47,7 +56,7 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`].
     pub async fn negotiate(&self) -> Result<()> {
-        self.docker.clone().negotiate_version().await.map_err(failed)?;
+        self.docker()?.clone().negotiate_version().await.map_err(failed)?;
         Ok(())
     }
 
@@ -56,7 +65,7 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`].
     pub async fn version(&self) -> Result<String> {
-        Ok(self.docker.version().await.map_err(failed)?.version.unwrap_or_default())
+        Ok(self.docker()?.version().await.map_err(failed)?.version.unwrap_or_default())
     }
 
     /// How many processors the engine can give.
@@ -64,7 +73,7 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`].
     pub async fn processors(&self) -> Result<f64> {
-        let count = self.docker.info().await.map_err(failed)?.ncpu.unwrap_or(i64::MAX);
+        let count = self.docker()?.info().await.map_err(failed)?.ncpu.unwrap_or(i64::MAX);
         Ok(i32::try_from(count).unwrap_or(i32::MAX).into())
     }
 
@@ -73,7 +82,7 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
     pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        match self.docker.inspect_image(reference).await {
+        match self.docker()?.inspect_image(reference).await {
             Ok(image) => Ok(Some(Image { user: image.config.and_then(|config| config.user).unwrap_or_default() })),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(failure) => Err(failed(failure)),
@@ -85,7 +94,7 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
     pub async fn has_network(&self, name: &str) -> Result<bool> {
-        match self.docker.inspect_network(name, None).await {
+        match self.docker()?.inspect_network(name, None).await {
             Ok(_) => Ok(true),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
             Err(failure) => Err(failed(failure)),

@@ -243,7 +243,7 @@ fn waitable(pidfd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
 
 /// The container's id and its main process, if that runs.
 async fn main_process(engine: &Engine, container: Cuid) -> Result<Option<(String, i64)>> {
-    match engine.docker.inspect_container(&container.to_string(), None).await {
+    match engine.docker()?.inspect_container(&container.to_string(), None).await {
         Ok(container) => {
             let pid = container.state.and_then(|state| state.pid).filter(|pid| *pid > 0);
             Ok(pid.map(|pid| (container.id.unwrap_or_default(), pid)))

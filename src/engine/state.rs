@@ -60,7 +60,7 @@ impl Engine {
     /// # Errors
     /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
     pub async fn state(&self, name: &str) -> Result<State> {
-        match self.docker.inspect_container(name, None).await {
+        match self.docker()?.inspect_container(name, None).await {
             Ok(answer) => Ok(State::from(answer)),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(State::default()),
             Err(failure) => Err(failed(failure)),

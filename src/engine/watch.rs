@@ -43,7 +43,7 @@ impl Engine {
     async fn watch_once(&self, label: &str, seen: &Sender<Seen>) -> Result<()> {
         self.negotiate().await?;
         // Events from before the list are asked for, too, so that nothing falls between the list and the subscription.
-        let mut events = Box::pin(self.events(label, self.clock().await?));
+        let mut events = Box::pin(self.events(label, self.clock().await?)?);
         let _ = seen.send(Seen::All(self.labelled(label).await?)).await;
         while let Some(value) = events.next().await {
             if let Some(value) = value?
@@ -57,26 +57,27 @@ impl Engine {
 
     /// The engine's own time, as its event stream takes it.
     async fn clock(&self) -> Result<Option<String>> {
-        let time = self.docker.info().await.map_err(failed)?.system_time;
+        let time = self.docker()?.info().await.map_err(failed)?.system_time;
         Ok(time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok()).map(|time| time.timestamp().to_string()))
     }
 
     /// The label's value for every event that may have changed a container.
-    fn events(&self, label: &str, since: Option<String>) -> impl Stream<Item = Result<Option<String>>> {
+    fn events(&self, label: &str, since: Option<String>) -> Result<impl Stream<Item = Result<Option<String>>> + use<>> {
         let filters = HashMap::from([("type".into(), vec!["container".into()]), ("label".into(), vec![label.to_owned()])]);
         let label = label.to_owned();
-        self.docker.events(Some(EventsOptions { since, until: None, filters: Some(filters) })).map(move |event| {
+        let events = self.docker()?.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
+        Ok(events.map(move |event| {
             let event = event.map_err(failed)?;
             let action = event.action.unwrap_or_default();
             let noise = NOISE.iter().any(|noise| action.starts_with(noise));
             Ok(event.actor.and_then(|actor| actor.attributes?.remove(&label)).filter(|_| !noise))
-        })
+        }))
     }
 
     async fn labelled(&self, label: &str) -> Result<Vec<String>> {
         let filters = Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])]));
         let options = ListContainersOptions { all: true, filters, ..Default::default() };
-        let containers = self.docker.list_containers(Some(options)).await.map_err(failed)?;
+        let containers = self.docker()?.list_containers(Some(options)).await.map_err(failed)?;
         Ok(containers.into_iter().filter_map(|container| container.labels?.remove(label)).collect())
     }
 }

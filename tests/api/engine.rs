@@ -86,6 +86,7 @@ async fn a_server_starts_without_an_engine_and_knows_no_status_until_it_is_there
     let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
     app.shut_down().await;
     way.cut();
+    std::fs::remove_file(&way.socket).unwrap();
     app.serve().await;
     app.get("/containers").await.refused(503, "ENGINE_UNAVAILABLE", "");
     app.get(&format!("/containers/{cuid}/status")).await.refused(503, "ENGINE_UNAVAILABLE", "");

@@ -17,7 +17,7 @@ use crate::{
 /// [`Error::EngineUnavailable`](crate::error::Error::EngineUnavailable), `EngineRefused`; `Io` where something would not die.
 pub async fn sweep(engine: &Engine, cuids: &[Cuid]) -> Result<()> {
     let options = ListContainersOptionsBuilder::new().build(); // Those that run, is what the engine lists unless asked for all.
-    let containers = engine.docker.list_containers(Some(options)).await.map_err(failed)?;
+    let containers = engine.docker()?.list_containers(Some(options)).await.map_err(failed)?;
     let names = containers.iter().flat_map(|container| container.names.iter().flatten());
     let running: Vec<Cuid> =
         names.filter_map(|name| name.trim_start_matches('/').parse().ok()).filter(|cuid| cuids.contains(cuid)).collect();

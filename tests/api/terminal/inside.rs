@@ -12,7 +12,7 @@ use crate::harness::{BUSYBOX, PYTHON};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_in_the_container_signals_and_ends_a_session() {
     let world = World::start().await;
-    let engine = Engine::connect("unix:///var/run/docker.sock").unwrap();
+    let engine = Engine::connect("unix:///var/run/docker.sock");
     engine.negotiate().await.unwrap();
     for image in [BUSYBOX, PYTHON] {
         let container = world.idle(image).await;
