@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(250);
 /// How long the engine may take to say how a program is.
 const ANSWER: Duration = Duration::from_secs(3);
+/// How often the script looks for a program that does not end.
+const SCRIPTS: u32 = 3;
 
 /// What everything carries that one session started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,18 +191,39 @@ impl Processes {
     /// [`Error::Io`] where something would not die within ten seconds, or the engine would have to be asked and is silent;
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`] where it takes a script in the container and that can't run.
     pub async fn end_all(&self) -> Result<()> {
-        until_none_is_left(|| self.kill_and_look()).await
+        match &self.reach {
+            Reach::Program(root, _, group) => until_none_is_left(|| self.kill_and_look(Some(*root), group.clone())).await,
+            Reach::Host => until_none_is_left(|| self.kill_and_look(None, None)).await,
+            Reach::Inside => self.end_inside().await,
+        }
+    }
+
+    /// Runs the script until the program is over. The script is not cut short, because it would go on all the same.
+    async fn end_inside(&self) -> Result<()> {
+        let marker = self.marker.to_string();
+        for _ in 0..SCRIPTS {
+            match inside::end_all(&self.engine, self.marker.cuid, &marker, self.user.clone()).await {
+                // With the container all its processes went, and the script had nowhere to run.
+                Err(_) if matches!(main_process(&self.engine, self.marker.cuid).await, Ok(None)) => return Ok(()),
+                done => done?,
+            }
+            if let Ok(over) = tokio::time::timeout(ANSWER, self.engine.exec_exit_code(&self.exec)).await {
+                return over.map(drop);
+            }
+        }
+        Err(gave_up())
     }
 
     /// Kills everything, and tells whether nothing is left that could have started more.
-    async fn kill_and_look(&self) -> Result<bool> {
+    async fn kill_and_look(&self, root: Option<host::Process>, group: Option<Group>) -> Result<bool> {
         // Asked first, because what ends after the look may have started something before.
         let over = self.is_over().await;
-        let found = self.kill_all().await?;
+        let marker = self.marker.to_string();
+        let found = blocking(move || host::kill(root, group.as_slice(), &[marker])).await?;
         match over {
             Ok(over) => Ok(found == 0 && over),
             // The program was seen from here, and so was its end.
-            Err(_) => Ok(found == 0 && matches!(self.reach, Reach::Program(..))),
+            Err(_) => Ok(found == 0 && root.is_some()),
         }
     }
 
@@ -212,24 +235,6 @@ impl Processes {
     async fn state(&self) -> Result<Option<State>> {
         let asking = tokio::time::timeout(ANSWER, self.engine.exec_state(&self.exec));
         asking.await.unwrap_or_else(|late| Err(unavailable(late)))
-    }
-
-    /// Kills everything that is there now, and tells how many that were, as far as that is known: none means that nothing is left.
-    async fn kill_all(&self) -> Result<usize> {
-        let marker = self.marker.to_string();
-        let (root, group) = match &self.reach {
-            Reach::Program(root, _, group) => (Some(*root), group.clone()),
-            Reach::Host => (None, None),
-            Reach::Inside => {
-                let done = inside::end_all(&self.engine, self.marker.cuid, &marker, self.user.clone()).await;
-                return match done {
-                    // With the container all its processes went, and the script had nowhere to run.
-                    Err(_) if matches!(main_process(&self.engine, self.marker.cuid).await, Ok(None)) => Ok(0),
-                    done => done.map(|()| 0),
-                };
-            }
-        };
-        blocking(move || host::kill(root, group.as_slice(), &[marker])).await
     }
 }
 
@@ -262,6 +267,10 @@ async fn is_here(engine: &Engine, container: Cuid) -> bool {
     }
 }
 
+fn gave_up() -> Error {
+    Error::io("end all processes of a session")(std::io::ErrorKind::TimedOut.into())
+}
+
 /// Kills by `kill`, which tells whether nothing is left, over and over until it is so.
 async fn until_none_is_left<F: Future<Output = Result<bool>>>(kill: impl Fn() -> F) -> Result<()> {
     let killing = async {
@@ -272,7 +281,6 @@ async fn until_none_is_left<F: Future<Output = Result<bool>>>(kill: impl Fn() ->
         }
         Ok(())
     };
-    let gave_up = || Error::io("end all processes of a session")(std::io::ErrorKind::TimedOut.into());
     tokio::time::timeout(PATIENCE, killing).await.unwrap_or_else(|_| Err(gave_up()))
 }
 
