@@ -80,16 +80,18 @@ impl Engine {
 
 /// The moment between this run's lines and those of the one before, if there was one.
 ///
-/// A line's time is when the engine read it, so the earlier run's last lines may be a little younger than its end.
+/// A line's time is when the engine read it, so the earlier run's last lines may be a little younger than its end. And a
+/// run that was over at once may have ended, by the engine's account, some milliseconds before it started.
 fn border(state: &ContainerState) -> Option<DateTime<Utc>> {
-    let time = |text: &Option<String>| DateTime::parse_from_rfc3339(text.as_deref()?).ok().map(|time| time.to_utc());
-    let started = time(&state.started_at).filter(|time| time.timestamp() > 0)?;
-    match time(&state.finished_at).filter(|time| time.timestamp() > 0) {
-        // The end is this run's own, and nothing tells whether there was an earlier one.
-        Some(finished) if finished >= started => Some(started - EARLY),
-        Some(finished) => Some(finished + (started - finished) / 2),
-        None => None,
-    }
+    let time = |text: &Option<String>| {
+        let time = DateTime::parse_from_rfc3339(text.as_deref()?).ok()?.to_utc();
+        Some(time).filter(|time| time.timestamp() > 0)
+    };
+    let (started, finished) = (time(&state.started_at)?, time(&state.finished_at)?);
+    // Of a container that runs, the end is that of the run before; else it is this run's own, and nothing tells whether
+    // there was an earlier one.
+    let runs = state.running == Some(true) && state.restarting != Some(true);
+    Some(if runs { finished + (started - finished) / 2 } else { started.min(finished) - EARLY })
 }
 
 impl RunOutput {
@@ -150,6 +152,7 @@ mod tests {
     #[test]
     fn only_lines_behind_the_border_are_of_this_run() {
         let state = |started: &str, finished: &str| ContainerState {
+            running: Some(true),
             started_at: Some(started.to_owned()),
             finished_at: Some(finished.to_owned()),
             ..ContainerState::default()
@@ -158,6 +161,9 @@ mod tests {
         assert_eq!(border(&state("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z")), None);
         let between = border(&state("2026-01-01T00:00:02Z", "2026-01-01T00:00:01Z")).unwrap();
         assert_eq!(between.to_rfc3339(), "2026-01-01T00:00:01.500+00:00");
+        let quick = ContainerState { running: Some(false), ..state("2026-01-01T00:00:02.003Z", "2026-01-01T00:00:02Z") };
+        let mut ended_at_once = Border::Ahead(border(&quick).unwrap());
+        assert_eq!(ended_at_once.of_this_run(b"2026-01-01T00:00:02Z early\n"), Some(&b"early\n"[..]));
         let mut border = Border::Ahead(between);
         assert_eq!(border.of_this_run(b"2026-01-01T00:00:01.000000001Z late line\n"), None);
         assert_eq!(border.of_this_run(b"2026-01-01T00:00:01.99Z a line\n"), Some(&b"a line\n"[..]));
