@@ -7,38 +7,16 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{App, containers::NoQuery, error::ApiResult, request::Query};
-use crate::containers::EngineState;
+use crate::{containers::EngineState, error::Error};
 
 /// How long the engine and Compose may take to say their versions.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// `GET /healthz`: 200, or 503 with the same body and what is wrong.
 pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
-    let engine = timeout(PATIENCE, app.engine.version()).await;
-    let compose = timeout(PATIENCE, app.compose_version()).await;
     let mut problems = Vec::new();
-    let engine_version = match engine {
-        Ok(Ok(version)) => Some(version),
-        Ok(Err(error)) => {
-            problems.push(error.to_string());
-            None
-        }
-        Err(_) => {
-            problems.push(format!("the Docker Engine did not answer within {} s", PATIENCE.as_secs()));
-            None
-        }
-    };
-    let compose_version = match compose {
-        Ok(Ok(version)) => Some(version),
-        Ok(Err(error)) => {
-            problems.push(error.to_string());
-            None
-        }
-        Err(_) => {
-            problems.push(format!("docker compose did not answer within {} s", PATIENCE.as_secs()));
-            None
-        }
-    };
+    let engine_version = ask("the Docker Engine", app.engine.version(), &mut problems).await;
+    let compose_version = ask("docker compose", app.compose_version(), &mut problems).await;
     if let EngineState::Absent(why) | EngineState::Lost(why) = app.containers.engine_state() {
         problems.push(format!("the engine's events are not heard: {why}"));
     }
@@ -58,4 +36,16 @@ pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpRes
     } else {
         HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "1")).json(body)
     })
+}
+
+/// Somebody's version, or a problem.
+async fn ask<T>(who: &str, answer: impl Future<Output = Result<T, Error>>, problems: &mut Vec<String>) -> Option<T> {
+    let answer = timeout(PATIENCE, answer).await;
+    let problem = match answer {
+        Ok(Ok(version)) => return Some(version),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("{who} did not answer within {} s", PATIENCE.as_secs()),
+    };
+    problems.push(problem);
+    None
 }
