@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
+    envelope::to_the_end,
     error::{ApiError, ApiResult},
     request::{CuidPath, Query},
 };
@@ -65,7 +66,7 @@ pub(crate) async fn upload_zip(
     let spool = Spool::create(&folder, limit).await?;
     let archive =
         if multipart { only_file(spool, Multipart::new(request.headers(), body)).await? } else { fill(spool, body).await? };
-    let deployed = app.containers.deploy(path.0, archive, to).await?;
+    let deployed = to_the_end(&request, async move { app.containers.deploy(path.0, archive, to).await }).await?;
     Ok(Answer(json!({
         "cuid": path.0, "files": deployed.files, "bytes": deployed.bytes, "message": "The archive was unpacked",
     })))
