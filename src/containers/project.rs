@@ -87,7 +87,7 @@ impl Containers {
 
     /// Pulls the image where the engine does not have it.
     pub(super) async fn ensure_image(&self, image: &Image) -> Result<()> {
-        if self.0.engine.image(image.as_str()).await?.is_some() {
+        if self.0.engine.has_image(image.as_str()).await? {
             return Ok(());
         }
         tracing::info!(image = image.as_str(), "pulling an image");

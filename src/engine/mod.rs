@@ -28,12 +28,6 @@ pub struct Engine {
     host: String,
 }
 
-/// What the engine says of an image, as far as berth asks.
-pub struct Image {
-    /// `USER` of the image, empty for root.
-    pub user: String,
-}
-
 impl Engine {
     /// Prepares the connection to `host` (a `DOCKER_HOST`: `unix://` or `tcp://`); nothing is sent yet.
     pub fn connect(host: &str) -> Self {
@@ -77,16 +71,12 @@ impl Engine {
         Ok(i32::try_from(count).unwrap_or(i32::MAX).into())
     }
 
-    /// The image that the engine holds under this reference, if it does.
+    /// Whether the engine holds an image under this reference.
     ///
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
-    pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        match self.docker()?.inspect_image(reference).await {
-            Ok(image) => Ok(Some(Image { user: image.config.and_then(|config| config.user).unwrap_or_default() })),
-            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(failure) => Err(failed(failure)),
-        }
+    pub async fn has_image(&self, reference: &str) -> Result<bool> {
+        present(self.docker()?.inspect_image(reference).await)
     }
 
     /// Whether the engine has a network of this name.
@@ -94,11 +84,16 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
     pub async fn has_network(&self, name: &str) -> Result<bool> {
-        match self.docker()?.inspect_network(name, None).await {
-            Ok(_) => Ok(true),
-            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
-            Err(failure) => Err(failed(failure)),
-        }
+        present(self.docker()?.inspect_network(name, None).await)
+    }
+}
+
+/// Whether there is what the engine was asked for.
+fn present<T>(answer: std::result::Result<T, Failure>) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+        Err(failure) => Err(failed(failure)),
     }
 }
 
