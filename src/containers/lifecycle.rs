@@ -20,8 +20,7 @@ impl Containers {
     /// Does `action` to the container, and answers when it is done. `grace` is how long a stop may take.
     ///
     /// # Errors
-    /// [`Error::ContainerNotFound`](crate::error::Error::ContainerNotFound), [`Error::InvalidState`](crate::error::Error::InvalidState), [`Error::PortConflict`](crate::error::Error::PortConflict), and those of Compose, the engine and
-    /// the disk.
+    /// `ContainerNotFound`, `InvalidState`, `PortConflict`, and those of Compose, the engine and the disk.
     pub async fn act(&self, cuid: Cuid, action: Action, grace: Duration) -> Result<Outcome> {
         self.in_turn(cuid, move |this| async move {
             let unsettled = this.settle(cuid).await;
@@ -74,7 +73,7 @@ impl Containers {
     /// Deletes the container, its folder and, with `remove_volumes`, its volumes.
     ///
     /// # Errors
-    /// [`Error::StillRunning`](crate::error::Error::StillRunning) without `force`; else as [`Containers::act`]. After an error the container is still there.
+    /// `StillRunning` without `force`; else as [`Containers::act`]. After an error the container is still there.
     pub async fn delete(&self, cuid: Cuid, force: bool, remove_volumes: bool) -> Result<()> {
         self.in_turn(cuid, move |this| async move {
             Action::Delete { force }.check(this.refresh(cuid).await?.status)?;
@@ -85,7 +84,8 @@ impl Containers {
 
     async fn delete_now(&self, cuid: Cuid, remove_volumes: bool) -> Result<()> {
         let store = self.0.store.clone();
-        on_disk(move || store.begin_deletion(cuid)).await?;
+        // A rename that fails to be synced may yet be there, and would delete the container at the next start.
+        on_disk(move || store.begin_deletion(cuid).inspect_err(|_| drop(store.undo_deletion(cuid)))).await?;
         let volumes: &[&str] = if remove_volumes { &["--volumes"] } else { &[] };
         let command = [&["down", "--timeout", "0"], volumes].concat();
         let down = self.compose_minimal(cuid, &command, Duration::ZERO).await;
@@ -106,7 +106,7 @@ impl Containers {
     /// What may be done to the container, as it is known now, without asking the engine.
     ///
     /// # Errors
-    /// [`Error::ContainerNotFound`](crate::error::Error::ContainerNotFound), [`Error::InvalidState`](crate::error::Error::InvalidState).
+    /// `ContainerNotFound`, `InvalidState`, `StillRunning`.
     pub async fn check(&self, cuid: Cuid, action: Action) -> Result<Verdict> {
         action.check(self.get(cuid).await?.state.status)
     }

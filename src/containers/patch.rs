@@ -63,9 +63,8 @@ impl Containers {
         self.ensure_image(&new.spec.image).await?;
         let (store, cuid) = (self.0.store.clone(), old.cuid);
         on_disk(move || store.begin_change(cuid, change)).await?;
-        let (store, record) = (self.0.store.clone(), new.clone());
         let brought = match self.bring(cuid, &new.spec, change).await {
-            Ok(()) => on_disk(move || store.commit(&record)).await,
+            Ok(()) => self.commit(new, old).await,
             Err(error) => Err(error),
         };
         if let Err(error) = brought {
@@ -73,7 +72,17 @@ impl Containers {
             self.put_back(cuid, &old.spec, change).await;
             return Err(error);
         }
-        self.end_change(cuid).await
+        if let Err(error) = self.end_change(cuid).await {
+            // The change is made; a note that stays only has it made once more.
+            tracing::error!(%cuid, %error, "the note of a change that is over could not be removed");
+        }
+        Ok(())
+    }
+
+    /// Writes the new record, or leaves the old one: a write that fails may yet have got as far as its rename.
+    async fn commit(&self, new: &Record, old: &Record) -> Result<()> {
+        let (store, new, old) = (self.0.store.clone(), new.clone(), old.clone());
+        on_disk(move || store.commit(&new).inspect_err(|_| drop(store.commit(&old)))).await
     }
 
     /// Writes the project of `spec`, and recreates the container by it.

@@ -1,5 +1,7 @@
 //! Files below a container's mount: upload of an archive, download of a file or of a folder as an archive.
 
+use std::time::Duration;
+
 use actix_files::NamedFile;
 use actix_multipart::Multipart;
 use actix_web::{
@@ -11,6 +13,7 @@ use actix_web::{
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     App,
@@ -76,6 +79,9 @@ pub(crate) async fn upload_zip(
 const ARCHIVE_TYPES: [&str; 5] =
     ["application/zip", "application/x-zip-compressed", "application/octet-stream", "application/x-www-form-urlencoded", ""];
 
+/// How long an upload may send nothing before it is given up.
+const STALL: Duration = Duration::from_secs(60);
+
 /// How much a multipart body may add to its file.
 const MULTIPART_BYTES: u64 = 64 << 10;
 
@@ -96,7 +102,9 @@ async fn only_file(spool: Spool, mut parts: Multipart) -> Result<std::fs::File> 
 
 async fn fill(mut spool: Spool, chunks: impl Stream<Item = std::result::Result<Bytes, PayloadError>>) -> Result<std::fs::File> {
     let mut chunks = std::pin::pin!(chunks);
-    while let Some(chunk) = chunks.next().await {
+    let stalled =
+        |_| Error::invalid("INVALID_ZIP", "body", format!("nothing of the body came for {} s", STALL.as_secs()), Value::Null);
+    while let Some(chunk) = timeout(STALL, chunks.next()).await.map_err(stalled)? {
         let cut =
             |error: PayloadError| Error::invalid("INVALID_ZIP", "body", format!("the body was cut short: {error}"), Value::Null);
         spool.write(&chunk.map_err(cut)?).await?;
