@@ -25,6 +25,9 @@ pub enum Error {
     NameTaken { name: String, holder: Cuid },
     #[error("port {port}/{protocol} on the host is in use{}", holder.map(|cuid| format!(" by {cuid}")).unwrap_or_default())]
     PortConflict { port: u16, protocol: &'static str, holder: Option<Cuid> },
+    /// The container's configuration is not the one that the caller knows.
+    #[error("the container is at revision {revision} now")]
+    RevisionMismatch { revision: u64 },
     /// The container's status does not allow the action.
     #[error("a container that is {status} can't {action}")]
     InvalidState { action: &'static str, status: Status, allowed: &'static [Status] },

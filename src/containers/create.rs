@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::Local;
-
-use super::{Containers, index::Container, on_disk, store::Record};
+use super::{Containers, index::Container, on_disk, store::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, resources::Cpus, spec::Spec, status::Status},
     engine::state::State,
@@ -14,19 +12,23 @@ use crate::{
 
 impl Containers {
     /// Creates a container, which is not started. An image that is not there is pulled. A failure leaves nothing behind.
+    /// A request that has created one already gets that one.
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::ImageNotFound`], [`Error::Invalid`], and those of Compose, the engine and the disk.
-    pub async fn create(&self, spec: Spec) -> Result<Container> {
+    pub async fn create(&self, spec: Spec, terms: Terms) -> Result<Container> {
         let this = self.clone();
         self.to_the_end(async move {
+            if let Some(made) = this.0.index.made_by(&terms) {
+                return Ok(made);
+            }
             this.check_processors(&spec).await?;
             let cuid = Cuid::new();
             if let Some(name) = &spec.name {
                 this.0.index.reserve(name, cuid)?;
             }
             let name = spec.name.clone();
-            let made = this.make(cuid, spec).await;
+            let made = this.make(cuid, spec, terms).await;
             if let (Err(_), Some(name)) = (&made, name) {
                 this.0.index.free(&name, cuid);
             }
@@ -35,9 +37,9 @@ impl Containers {
         .await
     }
 
-    async fn make(&self, cuid: Cuid, spec: Spec) -> Result<Container> {
+    async fn make(&self, cuid: Cuid, spec: Spec, terms: Terms) -> Result<Container> {
         self.ensure_image(&spec.image).await?;
-        match self.make_all(cuid, &spec).await {
+        match self.make_all(cuid, &spec, terms).await {
             Ok(record) => {
                 tracing::info!(%cuid, image = spec.image.as_str(), "container created");
                 let created = State { status: Status::Created, ..State::default() };
@@ -53,7 +55,7 @@ impl Containers {
         }
     }
 
-    async fn make_all(&self, cuid: Cuid, spec: &Spec) -> Result<Record> {
+    async fn make_all(&self, cuid: Cuid, spec: &Spec, terms: Terms) -> Result<Record> {
         let (store, owner) = (self.0.store.clone(), self.0.defaults.owner);
         on_disk(move || {
             store.begin(cuid)?;
@@ -62,7 +64,7 @@ impl Containers {
         .await?;
         self.write_project(cuid, spec).await?;
         self.compose_create(cuid).await?;
-        let record = Record { cuid, created_at: Local::now(), spec: spec.clone() };
+        let record = Record::new(cuid, spec.clone(), terms.mark);
         let store = self.0.store.clone();
         on_disk(move || store.commit(&record).map(|()| record)).await
     }

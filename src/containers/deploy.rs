@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::{Containers, on_disk};
+use super::{Containers, on_disk, terms::Terms};
 use crate::{
     domain::id::Cuid,
     error::Result,
@@ -18,8 +18,8 @@ impl Containers {
     /// # Errors
     /// [`crate::error::Error::ContainerNotFound`], [`crate::error::Error::Invalid`] with the archive's first bad entry,
     /// [`crate::error::Error::TooLarge`], [`crate::error::Error::Io`].
-    pub async fn deploy(&self, cuid: Cuid, archive: File, to: RelPath) -> Result<Deployed> {
-        self.in_turn(cuid, move |this| async move {
+    pub async fn deploy(&self, cuid: Cuid, archive: File, to: RelPath, terms: Terms) -> Result<Deployed> {
+        self.in_turn(cuid, terms, move |this, _| async move {
             let (folder, owner, limits) = (this.0.store.folder(cuid), this.0.defaults.owner, this.0.limits);
             let deployed = on_disk(move || archive::unpack(&folder, archive, &to, owner, limits)).await?;
             tracing::info!(%cuid, files = deployed.files, bytes = deployed.bytes, "archive deployed");

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Local};
 use tokio::sync::Mutex;
 
-use super::store::Record;
+use super::{store::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status, text::Name},
     engine::state::State,
@@ -174,6 +174,12 @@ impl Index {
         self.read().by_cuid.keys().copied().collect()
     }
 
+    /// The container that exactly this request created, should it be repeated.
+    pub fn made_by(&self, terms: &Terms) -> Option<Container> {
+        terms.mark.as_ref()?;
+        self.read().by_cuid.values().map(|slot| &slot.container).find(|container| terms.made(&container.record)).cloned()
+    }
+
     /// Who else is up and asks for the same port of the host.
     pub fn port_holder(&self, cuid: Cuid, spec: &Spec, port: u16) -> Option<Cuid> {
         let inner = self.read();
@@ -215,7 +221,7 @@ mod tests {
 
     fn add(index: &Index, second: i64, spec: serde_json::Value, status: Status) -> Cuid {
         let created_at = DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap().into();
-        let record = Record { cuid: Cuid::new(), created_at, spec: Spec::from_json(&spec).unwrap() };
+        let record = Record { created_at, ..Record::new(Cuid::new(), Spec::from_json(&spec).unwrap(), None) };
         let cuid = record.cuid;
         index.insert(record, State { status, ..State::default() }, index.ticket());
         cuid

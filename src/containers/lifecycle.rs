@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Containers, Outcome, on_disk, project::lost_network};
+use super::{Containers, Outcome, on_disk, project::lost_network, terms::Terms};
 use crate::{
     compose::render::PROJECT_LABEL,
     domain::{
@@ -20,9 +20,9 @@ impl Containers {
     /// Does `action` to the container, and answers when it is done. `grace` is how long a stop may take.
     ///
     /// # Errors
-    /// `ContainerNotFound`, `InvalidState`, `PortConflict`, and those of Compose, the engine and the disk.
-    pub async fn act(&self, cuid: Cuid, action: Action, grace: Duration) -> Result<Outcome> {
-        self.in_turn(cuid, move |this| async move {
+    /// `ContainerNotFound`, `RevisionMismatch`, `InvalidState`, `PortConflict`, and those of Compose, the engine and the disk.
+    pub async fn act(&self, cuid: Cuid, action: Action, grace: Duration, terms: Terms) -> Result<Outcome> {
+        self.in_turn(cuid, terms, move |this, _| async move {
             let unsettled = this.settle(cuid).await;
             let state = this.refresh(cuid).await?;
             let changed = action.check(state.status)? == Verdict::Go;
@@ -74,8 +74,8 @@ impl Containers {
     ///
     /// # Errors
     /// `StillRunning` without `force`; else as [`Containers::act`]. After an error the container is still there.
-    pub async fn delete(&self, cuid: Cuid, force: bool, remove_volumes: bool) -> Result<()> {
-        self.in_turn(cuid, move |this| async move {
+    pub async fn delete(&self, cuid: Cuid, force: bool, remove_volumes: bool, terms: Terms) -> Result<()> {
+        self.in_turn(cuid, terms, move |this, _| async move {
             Action::Delete { force }.check(this.refresh(cuid).await?.status)?;
             this.delete_now(cuid, remove_volumes).await
         })

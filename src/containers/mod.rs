@@ -24,6 +24,7 @@ mod patch;
 mod project;
 mod reconcile;
 pub mod store;
+pub mod terms;
 mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -41,6 +42,7 @@ use crate::{
 };
 use index::{Container, Filter, Index, Page, Place};
 use store::Store;
+use terms::Terms;
 
 pub use lifecycle::GRACE;
 pub use reconcile::Orphans;
@@ -184,8 +186,8 @@ impl Containers {
         ran.unwrap_or_else(|panic| Err(Error::io("finish the change")(std::io::Error::other(panic))))
     }
 
-    /// Runs a change of an existing container in its turn.
-    async fn in_turn<T, F>(&self, cuid: Cuid, change: impl FnOnce(Self) -> F + Send + 'static) -> Result<T>
+    /// Runs a change of an existing container in its turn, if it is on the caller's terms then.
+    async fn in_turn<T, F>(&self, cuid: Cuid, terms: Terms, change: impl FnOnce(Self, Terms) -> F + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send,
@@ -193,8 +195,8 @@ impl Containers {
         let this = self.clone();
         self.to_the_end(async move {
             let _turn = this.0.index.turn(cuid)?.lock_owned().await;
-            this.0.index.get(cuid)?;
-            change(this.clone()).await
+            terms.check(this.0.index.get(cuid)?.record.revision)?;
+            change(this.clone(), terms).await
         })
         .await
     }

@@ -10,6 +10,7 @@ use super::{
     lifecycle::GRACE,
     on_disk,
     store::{Change, Record},
+    terms::Terms,
 };
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Action},
@@ -26,13 +27,17 @@ impl Containers {
     /// A patch that changes nothing touches nothing.
     ///
     /// # Errors
-    /// [`crate::error::Error::Invalid`], [`crate::error::Error::InvalidState`], [`crate::error::Error::NameTaken`],
+    /// [`crate::error::Error::Invalid`], [`crate::error::Error::RevisionMismatch`], [`crate::error::Error::InvalidState`],
+    /// [`crate::error::Error::NameTaken`],
     /// [`crate::error::Error::ImageNotFound`], [`crate::error::Error::PortConflict`], and those of Compose, the engine and the
     /// disk.
-    pub async fn patch(&self, cuid: Cuid, patch: Value) -> Result<Container> {
-        self.in_turn(cuid, move |this| async move {
+    pub async fn patch(&self, cuid: Cuid, patch: Value, terms: Terms) -> Result<Container> {
+        self.in_turn(cuid, terms, move |this, terms| async move {
             this.settle(cuid).await;
             let old = this.0.index.get(cuid)?.record;
+            if terms.made(&old) {
+                return this.0.index.get(cuid);
+            }
             let spec = old.spec.patched(&patch)?;
             let status = this.refresh(cuid).await?.status;
             Action::Patch.check(status)?;
@@ -42,7 +47,7 @@ impl Containers {
             if let Some(name) = &spec.name {
                 this.0.index.reserve(name, cuid)?;
             }
-            let new = Record { spec, ..(*old).clone() };
+            let new = Record { spec, revision: old.revision + 1, made_by: terms.mark, ..(*old).clone() };
             let changed = this.change(&old, &new, Change { was_up: status.is_up() }).await;
             let (kept, dropped) = if changed.is_ok() { (&new, &*old) } else { (&*old, &new) };
             if let Some(name) = dropped.spec.name.as_ref().filter(|name| kept.spec.name.as_ref() != Some(name)) {

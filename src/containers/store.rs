@@ -26,6 +26,7 @@ use rustix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::terms::Mark;
 use crate::{
     domain::{id::Cuid, spec::Spec},
     error::{Error, Result},
@@ -43,6 +44,23 @@ pub struct Record {
     pub cuid: Cuid,
     pub created_at: DateTime<Local>,
     pub spec: Spec,
+    /// Moves by one with every change of the specification, from 1.
+    #[serde(default = "first_revision")]
+    pub revision: u64,
+    /// The request that made this revision, where it had an idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<Mark>,
+}
+
+impl Record {
+    /// The record of a new container.
+    pub fn new(cuid: Cuid, spec: Spec, made_by: Option<Mark>) -> Self {
+        Self { cuid, created_at: Local::now(), spec, revision: first_revision(), made_by }
+    }
+}
+
+fn first_revision() -> u64 {
+    1
 }
 
 /// What `change.json` holds: enough to put the old configuration back.
@@ -254,11 +272,7 @@ mod tests {
     use super::*;
 
     fn record(cuid: Cuid) -> Record {
-        Record {
-            cuid,
-            created_at: Local::now(),
-            spec: Spec::from_json(&serde_json::json!({"image": "a", "env": {"A": "$x"}})).unwrap(),
-        }
+        Record::new(cuid, Spec::from_json(&serde_json::json!({"image": "a", "env": {"A": "$x"}})).unwrap(), None)
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     view::{ContainerView, StateView, StatusView},
 };
 use crate::{
-    containers::{GRACE, Outcome},
+    containers::{GRACE, Outcome, terms::Terms},
     domain::{
         id::Cuid,
         spec::Spec,
@@ -55,7 +55,7 @@ pub(crate) struct NoQuery {}
 /// `POST /containers`
 pub(crate) async fn create(request: HttpRequest, app: Data<App>, _: Query<NoQuery>, body: Json) -> ApiResult<HttpResponse> {
     let spec = Spec::from_json(&body.0)?;
-    let container = to_the_end(&request, async move { app.containers.create(spec).await }).await?;
+    let container = to_the_end(&request, async move { app.containers.create(spec, Terms::default()).await }).await?;
     let location = format!("/containers/{}", container.record.cuid);
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(ContainerView::from(&container)))
 }
@@ -79,7 +79,7 @@ pub(crate) async fn patch(
     _: Query<NoQuery>,
     body: Json,
 ) -> ApiResult<Answer<ContainerView>> {
-    let container = to_the_end(&request, async move { app.containers.patch(path.0, body.0).await }).await?;
+    let container = to_the_end(&request, async move { app.containers.patch(path.0, body.0, Terms::default()).await }).await?;
     Ok(Answer(ContainerView::from(&container)))
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn patch_ports(
     body: Json,
 ) -> ApiResult<Answer<ContainerView>> {
     let ports = ports_only(&body.0)?;
-    let container = to_the_end(&request, async move { app.containers.patch(path.0, ports).await }).await?;
+    let container = to_the_end(&request, async move { app.containers.patch(path.0, ports, Terms::default()).await }).await?;
     Ok(Answer(ContainerView::from(&container)))
 }
 
@@ -155,7 +155,7 @@ pub(crate) async fn delete(
     query: Query<DeleteQuery>,
 ) -> ApiResult<Answer<Value>> {
     let DeleteQuery { force, remove_volumes } = query.0;
-    to_the_end(&request, async move { app.containers.delete(path.0, force, remove_volumes).await }).await?;
+    to_the_end(&request, async move { app.containers.delete(path.0, force, remove_volumes, Terms::default()).await }).await?;
     Ok(Answer(json!({"cuid": path.0, "status": "deleted", "message": "The container was deleted"})))
 }
 
@@ -169,7 +169,7 @@ async fn act(
     messages: [&'static str; 2],
 ) -> ApiResult<Answer<OutcomeView>> {
     let grace = query.map_or(Ok(GRACE), GraceQuery::grace)?;
-    let change = async move { app.containers.act(cuid, action, grace).await };
+    let change = async move { app.containers.act(cuid, action, grace, Terms::default()).await };
     let Outcome { container, changed } = to_the_end(request, change).await?;
     let message = if changed { messages[0] } else { messages[1] };
     Ok(Answer(OutcomeView { cuid, status: container.state.status, changed, message }))

@@ -174,6 +174,10 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             let details = json!({"field": "ports", "port": port, "protocol": protocol, "cuid": holder});
             (StatusCode::CONFLICT, "conflict", "PORT_CONFLICT", details)
         }
+        Error::RevisionMismatch { revision } => {
+            let details = json!({"field": "If-Match", "revision": revision});
+            (StatusCode::PRECONDITION_FAILED, "precondition_failed", "REVISION_MISMATCH", details)
+        }
         Error::InvalidState { status, allowed, .. } => {
             let details = json!({"status": status, "allowed": allowed});
             (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "INVALID_STATE", details)

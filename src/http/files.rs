@@ -22,6 +22,7 @@ use super::{
     request::{CuidPath, Query},
 };
 use crate::{
+    containers::terms::Terms,
     error::{Error, Result, TooLarge},
     files::{archive::Packer, path::RelPath, pipe, root::Mount, upload::Spool},
 };
@@ -69,7 +70,8 @@ pub(crate) async fn upload_zip(
     let spool = Spool::create(&folder, limit).await?;
     let archive =
         if multipart { only_file(spool, Multipart::new(request.headers(), body)).await? } else { fill(spool, body).await? };
-    let deployed = to_the_end(&request, async move { app.containers.deploy(path.0, archive, to).await }).await?;
+    let deployed =
+        to_the_end(&request, async move { app.containers.deploy(path.0, archive, to, Terms::default()).await }).await?;
     Ok(Answer(json!({
         "cuid": path.0, "files": deployed.files, "bytes": deployed.bytes, "message": "The archive was unpacked",
     })))

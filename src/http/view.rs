@@ -23,6 +23,7 @@ pub(crate) struct ContainerView {
     #[serde(flatten)]
     spec: SpecView,
     created_at: DateTime<Local>,
+    revision: u64,
     #[serde(flatten)]
     state: StateView,
 }
@@ -72,6 +73,7 @@ impl From<&Container> for ContainerView {
             cuid: record.cuid,
             spec: SpecView { spec, ports: ports(&record.spec.ports, &container.state) },
             created_at: record.created_at,
+            revision: record.revision,
             state: StateView::from(&*container.state),
         }
     }

@@ -1,0 +1,76 @@
+//! On what terms a caller wants a change: which revision it expects, what it may overwrite, and how a repetition of the same
+//! request is known.
+
+use chrono::{DateTime, Local, TimeDelta};
+use serde::{Deserialize, Serialize};
+
+use super::store::Record;
+use crate::error::{Error, Result};
+
+/// How long a request is known by its idempotency key.
+pub const REMEMBERED: TimeDelta = TimeDelta::days(1);
+
+/// What a caller attaches to a change; `Default` is a change on no terms.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// The revisions that the container may have; `None`: whichever.
+    pub if_match: Option<Vec<u64>>,
+    /// A `compose.yaml` that someone edited by hand may be written anew.
+    pub overwrite: bool,
+    /// The request, where it may be repeated.
+    pub mark: Option<Mark>,
+}
+
+/// A request with an idempotency key. It is noted in the record that the request makes, so that a repetition after a crash,
+/// when nobody knows the first answer, does not do it twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Tells the key and the request from all others.
+    pub digest: String,
+    pub at: DateTime<Local>,
+}
+
+impl Terms {
+    /// That the container is still as the caller knows it.
+    ///
+    /// # Errors
+    /// [`Error::RevisionMismatch`].
+    pub(super) fn check(&self, revision: u64) -> Result<()> {
+        match &self.if_match {
+            Some(expected) if !expected.contains(&revision) => Err(Error::RevisionMismatch { revision }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this very request made the record.
+    pub(super) fn made(&self, record: &Record) -> bool {
+        let same = |mark: &Mark, made_by: &Mark| mark.digest == made_by.digest && mark.at - made_by.at < REMEMBERED;
+        self.mark.as_ref().zip(record.made_by.as_ref()).is_some_and(|(mark, made_by)| same(mark, made_by))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{id::Cuid, spec::Spec};
+
+    #[test]
+    fn a_stale_revision_is_refused_and_any_is_taken_where_none_is_named() {
+        let terms = |if_match| Terms { if_match, ..Terms::default() };
+        assert!(terms(None).check(3).is_ok() && terms(Some(vec![2, 3])).check(3).is_ok());
+        assert!(matches!(terms(Some(vec![2])).check(3), Err(Error::RevisionMismatch { revision: 3 })));
+        assert!(terms(Some(vec![])).check(3).is_err());
+    }
+
+    #[test]
+    fn a_request_is_known_by_what_it_made_for_a_day() {
+        let mark = |digest: &str, hours| Mark { digest: digest.into(), at: Local::now() + TimeDelta::hours(hours) };
+        let spec = Spec::from_json(&serde_json::json!({"image": "a"})).unwrap();
+        let made_by = |mark| Record::new(Cuid::new(), spec.clone(), mark);
+        let asks = |mark| Terms { mark, ..Terms::default() };
+        let record = made_by(Some(mark("x", 0)));
+        assert!(asks(Some(mark("x", 23))).made(&record));
+        assert!(!asks(Some(mark("x", 25))).made(&record) && !asks(Some(mark("y", 1))).made(&record));
+        assert!(!asks(None).made(&record) && !asks(None).made(&made_by(None)));
+    }
+}
