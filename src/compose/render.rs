@@ -33,18 +33,20 @@ pub struct Project<'a> {
 pub struct Rendered {
     /// `compose.yaml`.
     pub text: String,
-    /// Tells this project from every other, so that a container that was made from another is known by its label.
+    /// Tells this project from every other, so that a container that was made from another is known by its label. Projects
+    /// that differ in nothing but limits have the same: those can be changed on a container as it is.
     pub digest: String,
 }
 
 impl Project<'_> {
     /// The project's `compose.yaml`.
     pub fn render(&self, template: &Template) -> Rendered {
-        let unlabelled = self.text(template, None);
-        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, unlabelled.as_bytes()).to_string();
+        let undigested = self.text(template, None);
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, undigested.as_bytes()).to_string();
         Rendered { text: self.text(template, Some(&digest)), digest }
     }
 
+    /// The text; without a digest, what the digest is made of.
     fn text(&self, template: &Template, digest: Option<&str>) -> String {
         let network = Mapping::from_iter([("name".into(), literal(self.network)), ("external".into(), true.into())]);
         let networks = Mapping::from_iter([("shared".into(), network.into())]);
@@ -75,7 +77,14 @@ impl Project<'_> {
         if !spec.ports.is_empty() {
             set("ports", spec.ports.iter().map(port).collect());
         }
-        let limits = &spec.resources;
+        if digest.is_some() {
+            self.limits(&mut set);
+        }
+        service
+    }
+
+    fn limits(&self, set: &mut impl FnMut(&str, Value)) {
+        let (limits, defaults) = (&self.spec.resources, self.defaults);
         if let Some(cpus) = limits.cpus.or(defaults.cpus) {
             set("cpus", cpus.get().into());
         }
@@ -85,7 +94,6 @@ impl Project<'_> {
         if let Some(pids) = limits.pids.or(defaults.pids) {
             set("pids_limit", pids.get().into());
         }
-        service
     }
 
     fn environment(&self) -> Value {
@@ -203,6 +211,9 @@ networks:
         assert_eq!(text, expected.replace("DIGEST", digest));
         assert_eq!(render(&spec, true, &defaults()), text, "the same bytes for the same input");
         assert!(!render(&spec, false, &defaults()).contains(digest), "another project, another digest");
+        let mut limited = spec.clone();
+        limited["resources"]["memory"] = json!("64m");
+        assert!(render(&limited, true, &defaults()).contains(digest), "other limits, the same digest");
     }
 
     #[test]

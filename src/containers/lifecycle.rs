@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Containers, Outcome, on_disk, project::lost_network, terms::Terms};
 use crate::{
-    compose::render::PROJECT_LABEL,
     domain::{
         id::Cuid,
         status::{Action, Verdict},
@@ -59,7 +58,8 @@ impl Containers {
     async fn start(&self, cuid: Cuid, state: &State, grace: Duration, command: &[&str]) -> Result<()> {
         let spec = self.0.index.get(cuid)?.record.spec.clone();
         let project = self.write_project(cuid, &spec).await?;
-        if state.labels.get(PROJECT_LABEL) == Some(&project.digest) {
+        if project.made(state) {
+            self.limit(cuid, &spec, state).await?;
             self.ensure_network().await?;
             match self.compose(cuid, command, grace).await {
                 Err(error) if lost_network(&error) => (),

@@ -20,6 +20,7 @@ mod create;
 mod deploy;
 pub mod index;
 mod lifecycle;
+mod limits;
 mod patch;
 mod project;
 mod reconcile;

@@ -22,8 +22,8 @@ const LOOKS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Containers {
-    /// Merges `patch` into the container's specification. One that is up is recreated and up again; one that is not
-    /// stays so. If the new configuration can't be brought up, the old one is put back, and up again if it was.
+    /// Merges `patch` into the container's specification. One that is up is recreated and up again, but for a change of
+    /// `resources` alone, which is made while it runs; one that is not up stays so. If the new configuration can't be brought up, the old one is put back, and up again if it was.
     /// A patch that changes nothing touches nothing.
     ///
     /// # Errors
@@ -90,9 +90,17 @@ impl Containers {
         on_disk(move || store.commit(&new).inspect_err(|_| drop(store.commit(&old)))).await
     }
 
-    /// Writes the project of `spec`, and recreates the container by it.
+    /// Writes the project of `spec`, and brings the container to it: by other limits where that is all there is to do, else
+    /// by recreating it.
     async fn bring(&self, cuid: Cuid, spec: &Spec, change: Change) -> Result<()> {
-        self.write_project(cuid, spec).await?;
+        let project = self.write_project(cuid, spec).await?;
+        let state = self.refresh(cuid).await?;
+        if project.made(&state) {
+            self.limit(cuid, spec, &state).await?;
+            if state.status.is_up() || !change.was_up {
+                return Ok(());
+            }
+        }
         if !change.was_up {
             return self.compose_create(cuid).await;
         }

@@ -9,9 +9,10 @@ use super::{Containers, Inner, on_disk};
 use crate::{
     compose::{
         self,
-        render::{self, Rendered},
+        render::{self, PROJECT_LABEL, Rendered},
     },
     domain::{id::Cuid, port::PortMapping, spec::Spec, text::Image},
+    engine::state::State,
     error::{Error, Result},
     files::{path::RelPath, root::Mount},
 };
@@ -124,6 +125,13 @@ impl Containers {
             },
             None => error,
         }
+    }
+}
+
+impl Rendered {
+    /// Whether the container was made from this project, so that at most its limits differ from it.
+    pub(super) fn made(&self, state: &State) -> bool {
+        state.labels.get(PROJECT_LABEL) == Some(&self.digest)
     }
 }
 

@@ -60,6 +60,12 @@ impl TryFrom<i64> for Pids {
 pub struct Memory(String);
 
 impl Memory {
+    /// In bytes, rounded down.
+    #[expect(clippy::cast_possible_truncation, reason = "a size is bounded when it is read")]
+    pub fn bytes(&self) -> i64 {
+        memory_bytes(&self.0).unwrap_or_default() as i64
+    }
+
     /// As it was written, such as `4096m`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,8 +1,9 @@
 //! The Docker Engine over its API, by bollard: what berth watches containers with and talks to them through.
-//! It changes none, and knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
+//! It changes nothing of them but their limits, and knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
 
 pub mod exec;
 mod hijack;
+pub mod limits;
 pub mod logs;
 pub mod processes;
 pub mod state;

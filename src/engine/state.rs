@@ -8,7 +8,7 @@ use bollard::{
 };
 use chrono::{DateTime, FixedOffset};
 
-use super::{Engine, failed};
+use super::{Engine, failed, limits::Limits};
 use crate::{domain::status::Status, error::Result};
 
 /// A container's state at one moment; `Default` is that of a container that the engine does not have.
@@ -26,6 +26,7 @@ pub struct State {
     /// What the host really publishes, while the container runs.
     pub published: Vec<Published>,
     pub labels: HashMap<String, String>,
+    pub limits: Limits,
 }
 
 /// A port of the container and one address of the host that leads to it.
@@ -50,6 +51,7 @@ impl Default for State {
             ip_address: None,
             published: Vec::new(),
             labels: HashMap::new(),
+            limits: Limits::default(),
         }
     }
 }
@@ -87,6 +89,7 @@ impl From<ContainerInspectResponse> for State {
             restart_count: answer.restart_count.unwrap_or_default(),
             ip_address: addresses.into_values().filter_map(|network| network.ip_address).find(|ip| !ip.is_empty()),
             published: published(network.ports.unwrap_or_default()),
+            limits: answer.host_config.as_ref().map(Limits::from).unwrap_or_default(),
             labels: answer.config.and_then(|config| config.labels).unwrap_or_default(),
         }
     }

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{BUSYBOX, TestApp, docker};
+use crate::harness::{BUSYBOX, TestApp, docker, until};
 
 fn id(cuid: &str) -> String {
     docker(&["inspect", "--format", "{{.Id}}", cuid])
@@ -29,6 +29,54 @@ async fn a_running_container_is_recreated_with_the_change_and_runs_again() {
         "{environ}"
     );
     assert_eq!(docker(&["inspect", "--format", "{{.HostConfig.Memory}}", &cuid]).trim(), (128 << 20).to_string());
+}
+
+/// What the engine holds of a container's limits: processors, memory, processes.
+fn limits(cuid: &str) -> String {
+    docker(&["inspect", "--format", "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}", cuid])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_alone_are_changed_while_the_container_runs_on() {
+    let app = TestApp::start().await;
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000", "resources": {"memory": "64m", "pids": 50}})).await;
+    let before = (id(&cuid), docker(&["inspect", "--format", "{{.State.Pid}} {{.State.StartedAt}}", &cuid]));
+    let same = || (id(&cuid), docker(&["inspect", "--format", "{{.State.Pid}} {{.State.StartedAt}}", &cuid])) == before;
+    let body = app.patch(&cuid, &json!({"resources": {"memory": "128m", "cpus": 0.5, "pids": 60}})).await.json();
+    assert_eq!((&body["resources"]["memory"], &body["revision"]), (&"128m".into(), &2.into()), "{body}");
+    assert_eq!(limits(&cuid).trim(), "500000000 134217728 60");
+    assert!(same());
+    let project = std::fs::read_to_string(app.folder(&cuid).join("compose.yaml")).unwrap();
+    assert!(project.contains("mem_limit: \"128m\"") && project.contains("cpus: 0.5"), "{project}");
+
+    assert_eq!(
+        app.patch(&cuid, &json!({"resources": {"memory": null, "cpus": null, "pids": null}})).await.status,
+        StatusCode::OK
+    );
+    assert!(same(), "also when limits go");
+    let kernel = docker(&["exec", &cuid, "sh", "-c", "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max"]);
+    assert_eq!(kernel.trim(), "max");
+
+    app.act(&cuid, "stop?timeout=0").await;
+    app.patch(&cuid, &json!({"resources": {"memory": "32m"}})).await;
+    app.act(&cuid, "start").await;
+    assert_eq!((id(&cuid), limits(&cuid).split(' ').nth(1)), (before.0.clone(), Some("33554432")), "a stopped one is kept, too");
+    docker(&["update", "--memory", "48m", "--memory-swap", "96m", &cuid]);
+    app.act(&cuid, "restart?timeout=0").await;
+    assert_eq!(limits(&cuid).split(' ').nth(1), Some("33554432"), "what was changed by hand is as asked after a start");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn less_memory_than_a_running_container_uses_is_refused() {
+    let app = TestApp::start().await;
+    let fill = ["sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=1M count=40 && touch /tmp/full; sleep 1000"];
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": fill, "resources": {"memory": "128m"}})).await;
+    until("it is full", async || docker(&["exec", &cuid, "ls", "/tmp"]).contains("full")).await;
+    let refused = app.patch(&cuid, &json!({"resources": {"memory": "16m"}})).await;
+    refused.refused(400, "INVALID_RESOURCES", "resources.memory");
+    assert_eq!(app.status(&cuid).await["status"], "running");
+    let project = std::fs::read_to_string(app.folder(&cuid).join("compose.yaml")).unwrap();
+    assert!(project.contains("mem_limit: \"128m\"") && limits(&cuid).contains(" 134217728 "), "{project}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
