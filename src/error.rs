@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use serde_json::Value;
 
-use crate::domain::{id::Cuid, status::Status};
+use crate::domain::{id::Cuid, port::Holder, status::Status};
 
 /// Result of everything below `http`.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -23,8 +23,8 @@ pub enum Error {
     ImageNotFound { image: String, reason: String },
     #[error("the name {name:?} is taken by {holder}")]
     NameTaken { name: String, holder: Cuid },
-    #[error("port {port}/{protocol} on the host is in use{}", holder.map(|cuid| format!(" by {cuid}")).unwrap_or_default())]
-    PortConflict { port: u16, protocol: &'static str, holder: Option<Cuid> },
+    #[error("port {port}/{protocol} on the host is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
+    PortConflict { port: u16, protocol: &'static str, holder: Option<Holder> },
     /// The container's configuration is not the one that the caller knows.
     #[error("the container is at revision {revision} now")]
     RevisionMismatch { revision: u64 },

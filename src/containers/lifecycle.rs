@@ -57,13 +57,15 @@ impl Containers {
     /// quickest; else, with a `boot.py` that came or went, another template, or the container lost, by recreating it.
     async fn start(&self, cuid: Cuid, state: &State, grace: Duration, command: &[&str]) -> Result<()> {
         let spec = self.0.index.get(cuid)?.record.spec.clone();
+        self.ports_are_free(cuid, &spec, state).await?;
         let project = self.write_project(cuid, &spec).await?;
         if project.made(state) {
             self.limit(cuid, &spec, state).await?;
             self.ensure_network().await?;
             match self.compose(cuid, command, grace).await {
                 Err(error) if lost_network(&error) => (),
-                started => return started.map_err(|error| self.told(cuid, &spec, error)),
+                Err(error) => return Err(self.told(cuid, &spec, error).await),
+                Ok(()) => return Ok(()),
             }
         }
         self.ensure_image(&spec.image).await?;

@@ -22,6 +22,7 @@ pub mod index;
 mod lifecycle;
 mod limits;
 mod patch;
+mod ports;
 mod project;
 mod reconcile;
 pub mod store;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Action},
+    engine::state::State,
     error::{Error, Result},
 };
 
@@ -39,8 +40,8 @@ impl Containers {
                 return this.0.index.get(cuid);
             }
             let spec = old.spec.patched(&patch)?;
-            let status = this.refresh(cuid).await?.status;
-            Action::Patch.check(status)?;
+            let state = this.refresh(cuid).await?;
+            Action::Patch.check(state.status)?;
             if spec == old.spec {
                 return this.0.index.get(cuid);
             }
@@ -48,7 +49,7 @@ impl Containers {
                 this.0.index.reserve(name, cuid)?;
             }
             let new = Record { spec, revision: old.revision + 1, made_by: terms.mark, ..(*old).clone() };
-            let changed = this.change(&old, &new, Change { was_up: status.is_up() }).await;
+            let changed = this.change(&old, &new, &state).await;
             let (kept, dropped) = if changed.is_ok() { (&new, &*old) } else { (&*old, &new) };
             if let Some(name) = dropped.spec.name.as_ref().filter(|name| kept.spec.name.as_ref() != Some(name)) {
                 this.0.index.free(name, cuid);
@@ -63,10 +64,14 @@ impl Containers {
         .await
     }
 
-    async fn change(&self, old: &Record, new: &Record, change: Change) -> Result<()> {
-        self.check_processors(&new.spec).await?;
-        self.ensure_image(&new.spec.image).await?;
+    async fn change(&self, old: &Record, new: &Record, state: &State) -> Result<()> {
         let (store, cuid) = (self.0.store.clone(), old.cuid);
+        let change = Change { was_up: state.status.is_up() };
+        self.check_processors(&new.spec).await?;
+        if change.was_up {
+            self.ports_are_free(cuid, &new.spec, state).await?;
+        }
+        self.ensure_image(&new.spec.image).await?;
         on_disk(move || store.begin_change(cuid, change)).await?;
         let brought = match self.bring(cuid, &new.spec, change).await {
             Ok(()) => self.commit(new, old).await,

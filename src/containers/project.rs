@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{Containers, Inner, on_disk};
 use crate::{
     compose::{
         self,
         render::{self, PROJECT_LABEL, Rendered},
     },
-    domain::{id::Cuid, port::PortMapping, spec::Spec, text::Image},
+    domain::{id::Cuid, spec::Spec, text::Image},
     engine::state::State,
     error::{Error, Result},
     files::{path::RelPath, root::Mount},
@@ -83,7 +81,10 @@ impl Containers {
             }
             up => up,
         };
-        up.map_err(|error| self.told(cuid, spec, error))
+        match up {
+            Err(error) => Err(self.told(cuid, spec, error).await),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Pulls the image where the engine does not have it.
@@ -110,22 +111,6 @@ impl Containers {
         // Two at once: one of them fails, and the network is there.
         if made.is_err() && self.0.engine.has_network(NETWORK).await? { Ok(()) } else { made }
     }
-
-    /// A start that failed, told as what it failed by: a port of the host that is taken, an address that the host hasn't.
-    pub(super) fn told(&self, cuid: Cuid, spec: &Spec, error: Error) -> Error {
-        let Error::ComposeFailed { stderr, .. } = &error else { return error };
-        if stderr.contains("cannot assign requested address") {
-            return Error::invalid("INVALID_PORT", "ports", "ports: a host_ip is no address of this host", Value::Null);
-        }
-        match taken_port(stderr, &spec.ports) {
-            Some(mapping) => Error::PortConflict {
-                port: mapping.host,
-                protocol: mapping.protocol.as_str(),
-                holder: self.0.index.port_holder(cuid, spec, mapping.host),
-            },
-            None => error,
-        }
-    }
 }
 
 impl Rendered {
@@ -142,36 +127,4 @@ pub(super) fn lost_network(error: &Error) -> bool {
 
 fn has_boot(folder: &std::path::Path) -> bool {
     RelPath::parse("path", "boot.py").and_then(|path| Mount::open(folder)?.open_file(&path)).is_ok()
-}
-
-/// Which of the ports the engine says is taken, as the last of these has it: `Bind for 0.0.0.0:8080 failed: port is
-/// already allocated`, `listen tcp4 0.0.0.0:8080: bind: address already in use`.
-fn taken_port<'a>(stderr: &str, ports: &'a [PortMapping]) -> Option<&'a PortMapping> {
-    let taken = |line: &&str| line.contains("port is already allocated") || line.contains("address already in use");
-    let line = stderr.lines().rfind(taken)?;
-    let names = |port: u16| {
-        let wanted = format!(":{port}");
-        line.match_indices(&wanted).any(|(at, _)| !line[at + wanted.len()..].starts_with(|c: char| c.is_ascii_digit()))
-    };
-    ports.iter().find(|mapping| mapping.host != 0 && names(mapping.host))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_engine_s_words_for_a_taken_port_are_understood() {
-        let ports: Vec<PortMapping> =
-            serde_json::from_str(r#"[{"container":1,"host":808},{"container":80,"host":8080}]"#).unwrap();
-        for line in [
-            "Error response from daemon: driver failed programming external connectivity on endpoint c2 (f4f13): Bind for 127.0.0.1:8080 failed: port is already allocated",
-            "Error starting userland proxy: listen tcp4 0.0.0.0:8080: bind: address already in use",
-            "failed to set up container networking: failed to bind host port for 0.0.0.0:8080/tcp: address already in use",
-            "failed to bind port [::]:8080/tcp: address already in use",
-        ] {
-            assert_eq!(taken_port(line, &ports).map(|port| port.host), Some(8080), "{line}");
-        }
-        assert_eq!(taken_port("No such image: a:8080", &ports), None);
-    }
 }

@@ -1,8 +1,10 @@
-//! [`PortMapping`]: a port of the container that the host publishes.
+//! [`PortMapping`]: a port of the container that the host publishes, and who else may have it.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
+
+use super::id::Cuid;
 
 /// One published port. `host` 0 or absent: the engine picks a free one at each start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,29 @@ impl Protocol {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Sctp => "sctp",
+        }
+    }
+}
+
+/// Who has a port of the host that a container asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// One of this server's containers.
+    Ours(Cuid),
+    /// Another container at the engine, by its name.
+    Container(String),
+    Process {
+        name: String,
+        pid: i32,
+    },
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ours(cuid) => write!(f, "container {cuid}"),
+            Self::Container(name) => write!(f, "container {name}"),
+            Self::Process { name, pid } => write!(f, "process {name} (pid {pid})"),
         }
     }
 }

@@ -10,11 +10,12 @@ pub mod state;
 pub mod watch;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use bollard::{Docker, errors::Error as Failure};
+use bollard::{Docker, errors::Error as Failure, query_parameters::ListContainersOptions};
 
 use crate::error::{Error, Result};
 
@@ -70,6 +71,23 @@ impl Engine {
     pub async fn processors(&self) -> Result<f64> {
         let count = self.docker()?.info().await.map_err(failed)?.ncpu.unwrap_or(i64::MAX);
         Ok(i32::try_from(count).unwrap_or(i32::MAX).into())
+    }
+
+    /// Whether the engine is reached by a socket of this host, and so most likely runs on it.
+    pub fn is_local(&self) -> bool {
+        self.host.starts_with("unix://")
+    }
+
+    /// The name of a running container that publishes this port of the host.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    pub async fn publisher(&self, port: u16, protocol: &str) -> Result<Option<String>> {
+        let filters = HashMap::from([("publish".to_owned(), vec![format!("{port}/{protocol}")])]);
+        let options = ListContainersOptions { filters: Some(filters), ..Default::default() };
+        let mut containers = self.docker()?.list_containers(Some(options)).await.map_err(failed)?;
+        let name = containers.pop().and_then(|container| container.names?.pop());
+        Ok(name.map(|name| name.trim_start_matches('/').to_owned()))
     }
 
     /// Whether the engine holds an image under this reference.

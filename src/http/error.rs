@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     action_log::Failure,
+    domain::port::Holder,
     error::{Error, TooLarge},
 };
 
@@ -171,7 +172,9 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             (StatusCode::CONFLICT, "conflict", "CONTAINER_ALREADY_EXISTS", details)
         }
         Error::PortConflict { port, protocol, holder } => {
-            let details = json!({"field": "ports", "port": port, "protocol": protocol, "cuid": holder});
+            let cuid = if let Some(Holder::Ours(cuid)) = holder { Some(cuid) } else { None };
+            let holder = holder.as_ref().map(ToString::to_string);
+            let details = json!({"field": "ports", "port": port, "protocol": protocol, "cuid": cuid, "holder": holder});
             (StatusCode::CONFLICT, "conflict", "PORT_CONFLICT", details)
         }
         Error::RevisionMismatch { revision } => {

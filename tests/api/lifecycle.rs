@@ -133,8 +133,16 @@ async fn a_port_that_is_taken_is_a_conflict_that_names_its_holder() {
     let first = app.create(&spec(taken)).await;
     let answer = app.post(&format!("/containers/{first}/start")).await;
     answer.refused(409, "PORT_CONFLICT", "ports");
-    assert_eq!((&answer.json()["details"]["port"], &answer.json()["details"]["cuid"]), (&taken.into(), &serde_json::Value::Null));
+    let details = answer.json()["details"].clone();
+    assert_eq!((&details["port"], &details["cuid"]), (&taken.into(), &serde_json::Value::Null));
+    assert!(details["holder"].as_str().unwrap().ends_with(&format!("(pid {})", std::process::id())), "{details}");
     drop(listener);
+    let stranger = docker(&["run", "--detach", "--rm", "--publish", &format!("127.0.0.1:{taken}:80"), BUSYBOX, "sleep", "1000"]);
+    let name = docker(&["inspect", "--format", "{{slice .Name 1}}", stranger.trim()]);
+    let answer = app.post(&format!("/containers/{first}/start")).await;
+    docker(&["rm", "--force", stranger.trim()]);
+    answer.refused(409, "PORT_CONFLICT", "ports");
+    assert_eq!(answer.json()["details"]["holder"], format!("container {}", name.trim()));
     app.act(&first, "start").await;
     let second = app.create(&spec(taken)).await;
     let answer = app.post(&format!("/containers/{second}/start")).await;
