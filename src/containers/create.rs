@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Containers, index::Container, on_disk, store::Record, terms::Terms};
+use super::{Containers, index::Container, lifecycle::down, on_disk, store::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, resources::Cpus, spec::Spec, status::Status},
     engine::state::State,
@@ -39,6 +39,7 @@ impl Containers {
 
     async fn make(&self, cuid: Cuid, spec: Spec, terms: Terms) -> Result<Container> {
         self.ensure_image(&spec.image).await?;
+        let _mark = self.0.under_way.mark(cuid);
         match self.make_all(cuid, &spec, terms).await {
             Ok(record) => {
                 tracing::info!(%cuid, image = spec.image.as_str(), "container created");
@@ -49,7 +50,7 @@ impl Containers {
             }
             Err(error) => {
                 // Its volumes are as new as itself.
-                self.take_away(cuid, &["--volumes"]).await;
+                self.take_away(cuid, true).await;
                 Err(error)
             }
         }
@@ -70,10 +71,10 @@ impl Containers {
     }
 
     /// Takes away what there is of a container whose folder has no `container.json`. What can't be taken away now is when
-    /// the server next starts.
-    pub(super) async fn take_away(&self, cuid: Cuid, volumes: &[&str]) {
-        let down = [&["down", "--timeout", "0"], volumes].concat();
-        let removed = match self.compose_minimal(cuid, &down, Duration::ZERO).await {
+    /// the server or the engine next starts.
+    pub(super) async fn take_away(&self, cuid: Cuid, with_volumes: bool) {
+        let down = down(with_volumes);
+        let removed = match self.compose_minimal(cuid, down, Duration::ZERO).await {
             Ok(()) => {
                 let store = self.0.store.clone();
                 on_disk(move || store.remove(cuid)).await
@@ -81,7 +82,7 @@ impl Containers {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::error!(%cuid, %error, "what is left of a container could not be removed; the next start tries again");
+            tracing::error!(%cuid, %error, "what is left of a container could not be removed; it is tried again");
         }
     }
 

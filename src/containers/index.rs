@@ -68,6 +68,8 @@ struct Inner {
 struct Slot {
     container: Container,
     seen: Ticket,
+    /// The state is what a list gave: the rest of it is still to be looked at.
+    outlined: bool,
     /// Held during a change, so that changes of one container come one after the other, in the order of their arrival.
     turn: Arc<Mutex<()>>,
 }
@@ -98,7 +100,7 @@ impl Index {
         let cuid = record.cuid;
         inner.by_age.insert((record.created_at, cuid));
         let container = Container { record: Arc::new(record), state: Arc::new(state) };
-        inner.by_cuid.insert(cuid, Slot { container, seen, turn: Arc::default() });
+        inner.by_cuid.insert(cuid, Slot { container, seen, outlined: false, turn: Arc::default() });
     }
 
     /// Replaces a container's record.
@@ -142,10 +144,27 @@ impl Index {
     pub fn observe(&self, cuid: Cuid, state: State, seen: Ticket) {
         if let Some(slot) = self.write().by_cuid.get_mut(&cuid).filter(|slot| slot.seen <= seen) {
             slot.seen = seen;
+            slot.outlined = false;
             if *slot.container.state != state {
                 slot.container.state = Arc::new(state);
             }
         }
+    }
+
+    /// Notes what a list said, unless something newer is known, or nothing else.
+    pub fn observe_outline(&self, cuid: Cuid, state: State, seen: Ticket) {
+        let mut inner = self.write();
+        let slot = inner.by_cuid.get_mut(&cuid).filter(|slot| slot.seen <= seen);
+        if let Some(slot) = slot.filter(|slot| slot.container.state.status != state.status) {
+            slot.seen = seen;
+            slot.outlined = true;
+            slot.container.state = Arc::new(state);
+        }
+    }
+
+    /// Whether the container's state is known in outline only.
+    pub fn is_outlined(&self, cuid: Cuid) -> bool {
+        self.read().by_cuid.get(&cuid).is_some_and(|slot| slot.outlined)
     }
 
     /// A page of at most `limit` containers that `filter` leaves in, beginning after `after`.
@@ -287,6 +306,20 @@ mod tests {
         index.observe(cuid, State { status: Status::Running, ..State::default() }, newer);
         index.observe(cuid, State { status: Status::Created, ..State::default() }, older);
         assert_eq!(index.get(cuid).unwrap().state.status, Status::Running);
+    }
+
+    #[test]
+    fn an_outline_is_taken_for_what_it_adds_until_the_rest_is_known() {
+        let index = Index::default();
+        let cuid = add(&index, 0, json!({"image": "a"}), Status::Missing);
+        let outline = || State { status: Status::Exited, ..State::default() };
+        index.observe_outline(cuid, outline(), index.ticket());
+        assert!(index.is_outlined(cuid));
+        let whole = State { exit_code: Some(3), ..outline() };
+        index.observe(cuid, whole, index.ticket());
+        index.observe_outline(cuid, outline(), index.ticket());
+        assert!(!index.is_outlined(cuid));
+        assert_eq!(index.get(cuid).unwrap().state.exit_code, Some(3));
     }
 
     #[test]

@@ -85,21 +85,21 @@ impl Containers {
     }
 
     async fn delete_now(&self, cuid: Cuid, remove_volumes: bool) -> Result<()> {
+        let _mark = self.0.under_way.mark(cuid);
         let store = self.0.store.clone();
         // A rename that fails to be synced may yet be there, and would delete the container at the next start.
-        on_disk(move || store.begin_deletion(cuid).inspect_err(|_| drop(store.undo_deletion(cuid)))).await?;
-        let volumes: &[&str] = if remove_volumes { &["--volumes"] } else { &[] };
-        let command = [&["down", "--timeout", "0"], volumes].concat();
-        let down = self.compose_minimal(cuid, &command, Duration::ZERO).await;
+        let begin =
+            move || store.begin_deletion(cuid, remove_volumes).inspect_err(|_| drop(store.undo_deletion(cuid, remove_volumes)));
+        on_disk(begin).await?;
         let store = self.0.store.clone();
-        if let Err(error) = down {
-            on_disk(move || store.undo_deletion(cuid)).await?;
+        if let Err(error) = self.compose_minimal(cuid, down(remove_volumes), Duration::ZERO).await {
+            on_disk(move || store.undo_deletion(cuid, remove_volumes)).await?;
             self.refresh(cuid).await?;
             return Err(error);
         }
         self.0.index.remove(cuid);
         if let Err(error) = on_disk(move || store.remove(cuid)).await {
-            tracing::error!(%cuid, %error, "a deleted container's folder could not be removed; the next start tries again");
+            tracing::error!(%cuid, %error, "a deleted container's folder could not be removed; it is tried again");
         }
         tracing::info!(%cuid, "container deleted");
         Ok(())
@@ -112,4 +112,9 @@ impl Containers {
     pub async fn check(&self, cuid: Cuid, action: Action) -> Result<Verdict> {
         action.check(self.get(cuid).await?.state.status)
     }
+}
+
+/// The command of Compose that removes a container.
+pub(super) fn down(with_volumes: bool) -> &'static [&'static str] {
+    if with_volumes { &["down", "--timeout", "0", "--volumes"] } else { &["down", "--timeout", "0"] }
 }

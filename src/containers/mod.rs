@@ -43,11 +43,13 @@ use crate::{
     files::archive::Limits,
 };
 use index::{Container, Filter, Index, Page, Place};
+use reconcile::UnderWay;
 use store::Store;
 use terms::Terms;
 
 pub use lifecycle::GRACE;
 pub use reconcile::Orphans;
+pub use watch::EngineState;
 
 /// How long a read waits for the engine's first answer after the server's start, which takes some 30 ms.
 const FIRST_ANSWER: Duration = Duration::from_secs(3);
@@ -70,17 +72,8 @@ struct Inner {
     /// Whether the engine answered when it was last heard of, and why not.
     engine_state: signal::Sender<EngineState>,
     orphans: std::sync::Mutex<Orphans>,
-}
-
-/// What is known of the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EngineState {
-    /// The server has just started, and asks it.
-    Unknown,
-    /// It has not answered since the server started, so no status is known.
-    Absent(String),
-    Watched,
-    Lost(String),
+    /// Containers that are being created or deleted, whose folders are nobody else's to tidy up.
+    under_way: UnderWay,
 }
 
 /// A container after an action, and whether the action changed it.
@@ -110,21 +103,24 @@ impl Containers {
             changes: TaskTracker::new(),
             engine_state: signal::Sender::new(EngineState::Unknown),
             orphans: std::sync::Mutex::default(),
+            under_way: UnderWay::default(),
         }));
-        let unfinished = this.load()?;
+        this.load()?;
         let watcher = this.clone();
         this.0.runtime.spawn(async move { watcher.watch().await });
-        let finisher = this.clone();
-        this.0.runtime.spawn(async move { finisher.finish(unfinished).await });
         Ok(this)
     }
 
-    /// The container as it is known now.
+    /// The container as it is known now. Only for one that is known in outline, in the first moments after the server or the
+    /// engine started, is the engine asked.
     ///
     /// # Errors
     /// [`Error::ContainerNotFound`]; [`Error::EngineUnavailable`] while no status is known since the server started.
     pub async fn get(&self, cuid: Cuid) -> Result<Container> {
         self.known().await?;
+        if self.0.index.is_outlined(cuid) {
+            self.look(cuid).await;
+        }
         self.0.index.get(cuid)
     }
 
@@ -170,14 +166,14 @@ impl Containers {
 
     /// That statuses are known. Only in the first moments of the server is there anything to wait for.
     async fn known(&self) -> Result<()> {
-        if matches!(*self.0.engine_state.borrow(), EngineState::Watched | EngineState::Lost(_)) {
+        if self.0.engine_state.borrow().knows() {
             return Ok(());
         }
         let mut state = self.0.engine_state.subscribe();
         let settled = timeout(FIRST_ANSWER, state.wait_for(|state| *state != EngineState::Unknown)).await;
         match settled.map(|state| state.map(|state| state.clone())) {
-            Ok(Ok(EngineState::Watched | EngineState::Lost(_))) => Ok(()),
             Ok(Ok(EngineState::Absent(why))) => Err(Error::EngineUnavailable(why)),
+            Ok(Ok(state)) if state.knows() => Ok(()),
             _ => Err(Error::EngineUnavailable("it has not answered since the server started".into())),
         }
     }

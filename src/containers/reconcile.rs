@@ -1,14 +1,14 @@
 //! What a start of the server finds: containers for the index, what a crash cut short and is finished or taken back, and
-//! containers at the engine that carry the label without a folder, which are reported and left alone.
+//! containers at the engine that carry the label without a folder, which are reported and left alone. What could not be
+//! finished because the engine went away is tried again when it is back.
 
-use super::{Containers, store::Found};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Containers, on_disk, store::Found};
 use crate::{domain::id::Cuid, engine::state::State, error::Result, files};
-
-/// What a crash left to do, once the engine answers.
-pub(super) struct Unfinished {
-    half_made: Vec<Cuid>,
-    half_deleted: Vec<Cuid>,
-}
 
 /// What was found and is not touched.
 #[derive(Clone, Debug, Default)]
@@ -19,14 +19,37 @@ pub struct Orphans {
     pub folders: Vec<Cuid>,
 }
 
+/// Containers that are being created or deleted.
+#[derive(Default)]
+pub(super) struct UnderWay(Mutex<HashSet<Cuid>>);
+
+/// One of them, until it is dropped.
+pub(super) struct Mark<'a>(&'a UnderWay, Cuid);
+
+impl UnderWay {
+    pub(super) fn mark(&self, cuid: Cuid) -> Mark<'_> {
+        self.all().insert(cuid);
+        Mark(self, cuid)
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashSet<Cuid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        self.0.all().remove(&self.1);
+    }
+}
+
 impl Containers {
     /// Fills the index from the folders; an upload whose files were being moved in is finished on the way.
-    pub(super) fn load(&self) -> Result<Unfinished> {
-        let mut unfinished = Unfinished { half_made: Vec::new(), half_deleted: Vec::new() };
+    pub(super) fn load(&self) -> Result<()> {
         for found in self.0.store.scan()? {
             match found {
-                Found::HalfMade(cuid) => unfinished.half_made.push(cuid),
-                Found::HalfDeleted(cuid) => unfinished.half_deleted.push(cuid),
+                // They wait for the engine: see `finish`.
+                Found::HalfMade(_) | Found::HalfDeleted { .. } => (),
                 Found::Broken(cuid, error) => {
                     tracing::error!(%cuid, %error, "a container's folder is left alone");
                     self.orphans(|orphans| orphans.folders.push(cuid));
@@ -43,25 +66,32 @@ impl Containers {
                 }
             }
         }
-        Ok(unfinished)
+        Ok(())
     }
 
-    /// Waits for the engine, then removes what was half-made or half-deleted, and puts back what was half-changed, each in
-    /// its turn.
-    pub(super) async fn finish(&self, unfinished: Unfinished) {
-        self.once_watched().await;
+    /// Removes what was half-made or half-deleted, and puts back what was half-changed, each in its turn. To be called
+    /// whenever the engine is there again.
+    pub(super) async fn finish(&self) {
         let this = self.clone();
-        let _ = self.to_the_end(async move { this.finish_now(unfinished).await }).await;
+        let finished = self.to_the_end(async move { this.finish_now().await }).await;
+        if let Err(error) = finished {
+            tracing::error!(%error, "what was cut short could not be looked for");
+        }
     }
 
-    async fn finish_now(&self, unfinished: Unfinished) -> Result<()> {
-        for cuid in unfinished.half_made {
-            tracing::warn!(%cuid, "removing what a crash left of a creation");
-            self.take_away(cuid, &["--volumes"]).await;
-        }
-        for cuid in unfinished.half_deleted {
-            tracing::warn!(%cuid, "finishing a deletion that a crash cut short");
-            self.take_away(cuid, &[]).await;
+    async fn finish_now(&self) -> Result<()> {
+        let store = self.0.store.clone();
+        for found in on_disk(move || store.scan()).await? {
+            let (cuid, with_volumes) = match found {
+                Found::HalfMade(cuid) => (cuid, true),
+                Found::HalfDeleted { cuid, with_volumes } => (cuid, with_volumes),
+                Found::Whole(_) | Found::Broken(..) => continue,
+            };
+            if self.is_at_work(cuid) {
+                continue;
+            }
+            tracing::warn!(%cuid, "taking away what was cut short of a creation or a deletion");
+            self.take_away(cuid, with_volumes).await;
         }
         for cuid in self.0.index.cuids() {
             let Ok(turn) = self.0.index.turn(cuid) else { continue };
@@ -71,12 +101,18 @@ impl Containers {
         Ok(())
     }
 
+    /// Whether the folder is a container's after all, or is about to be: in this order, as a creation is in the index before
+    /// it is not under way any more.
+    fn is_at_work(&self, cuid: Cuid) -> bool {
+        self.0.under_way.all().contains(&cuid) || self.0.index.get(cuid).is_ok()
+    }
+
     /// What was found and is not touched.
     pub fn orphaned(&self) -> Orphans {
-        self.0.orphans.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.0.orphans.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn orphans(&self, change: impl FnOnce(&mut Orphans)) {
-        change(&mut self.0.orphans.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        change(&mut self.0.orphans.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -5,7 +5,7 @@
 //!   container.json   the specification; its presence is what makes the container exist
 //!   compose.yaml     the project generated from it
 //!   change.json      a change is under way: whether the container was up before it
-//!   deleted.json     container.json's name once a deletion is decided
+//!   deleted.json     container.json's name once a deletion is decided; deleted-with-volumes.json if those go, too
 //!   app/             the mount; see `files` for what stands beside it during an upload
 //! ```
 //! A folder without `container.json` is a creation or a deletion that a crash cut short, and is removed at start.
@@ -36,7 +36,7 @@ use crate::{
 const RECORD: &str = "container.json";
 const PROJECT: &str = "compose.yaml";
 const CHANGE: &str = "change.json";
-const DELETED: &str = "deleted.json";
+const DELETED: [&str; 2] = ["deleted.json", "deleted-with-volumes.json"];
 
 /// What `container.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,7 +73,10 @@ pub struct Change {
 pub enum Found {
     Whole(Box<Record>),
     HalfMade(Cuid),
-    HalfDeleted(Cuid),
+    HalfDeleted {
+        cuid: Cuid,
+        with_volumes: bool,
+    },
     /// Its `container.json` can't be read; it is left alone.
     Broken(Cuid, Error),
 }
@@ -184,16 +187,16 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn begin_deletion(&self, cuid: Cuid) -> Result<()> {
-        self.rename(cuid, RECORD, DELETED)
+    pub fn begin_deletion(&self, cuid: Cuid, with_volumes: bool) -> Result<()> {
+        self.rename(cuid, RECORD, DELETED[usize::from(with_volumes)])
     }
 
     /// Takes a decided deletion back.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn undo_deletion(&self, cuid: Cuid) -> Result<()> {
-        self.rename(cuid, DELETED, RECORD)
+    pub fn undo_deletion(&self, cuid: Cuid, with_volumes: bool) -> Result<()> {
+        self.rename(cuid, DELETED[usize::from(with_volumes)], RECORD)
     }
 
     /// All containers' folders, and what they turn out to be. Whatever else lies in `DATA_DIR` is not ours.
@@ -211,8 +214,10 @@ impl Store {
                 Ok(Some(record)) => {
                     Found::Broken(cuid, Error::io("use container.json")(io::Error::other(format!("it is {}'s", record.cuid))))
                 }
-                Ok(None) if entry.path().join(DELETED).exists() => Found::HalfDeleted(cuid),
-                Ok(None) => Found::HalfMade(cuid),
+                Ok(None) => match DELETED.iter().position(|name| entry.path().join(name).exists()) {
+                    Some(kind) => Found::HalfDeleted { cuid, with_volumes: kind == 1 },
+                    None => Found::HalfMade(cuid),
+                },
                 Err(error) => Found::Broken(cuid, error),
             });
         }
@@ -286,7 +291,7 @@ mod tests {
         store.commit(&record(whole)).unwrap();
         store.write_project(half_made, "x").unwrap();
         store.commit(&record(half_deleted)).unwrap();
-        store.begin_deletion(half_deleted).unwrap();
+        store.begin_deletion(half_deleted, true).unwrap();
         fs::write(store.folder(broken).join(RECORD), "{\"cuid\"").unwrap();
         fs::create_dir(root.path().join("lost+found")).unwrap();
 
@@ -300,7 +305,9 @@ mod tests {
                     (whole, "whole")
                 }
                 Found::HalfMade(cuid) => (cuid, "half made"),
-                Found::HalfDeleted(cuid) => (cuid, "half deleted"),
+                Found::HalfDeleted { cuid, with_volumes } => {
+                    (cuid, if with_volumes { "half deleted" } else { "without volumes" })
+                }
                 Found::Broken(cuid, _) => (cuid, "broken"),
             })
             .collect();
@@ -308,7 +315,7 @@ mod tests {
         let mut expected = vec![(whole, "whole"), (half_made, "half made"), (half_deleted, "half deleted"), (broken, "broken")];
         expected.sort_unstable();
         assert_eq!(kinds, expected);
-        store.undo_deletion(half_deleted).unwrap();
+        store.undo_deletion(half_deleted, true).unwrap();
         assert!(store.scan().unwrap().iter().any(|found| matches!(found, Found::Whole(record) if record.cuid == half_deleted)));
     }
 

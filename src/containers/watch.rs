@@ -1,55 +1,126 @@
 //! Keeps the index true: what happens at the engine, by whomever, is looked at and noted.
 
-use futures_util::{StreamExt, stream};
-use tokio::sync::mpsc;
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
 
-use super::{Containers, EngineState};
-use crate::{compose::render::LABEL, domain::id::Cuid, engine::watch::Seen};
+use tokio::{sync::mpsc, task::JoinSet};
 
-/// How many containers are looked at side by side after the subscription was taken up.
+use super::{Containers, index::Ticket};
+use crate::{
+    compose::render::LABEL,
+    domain::id::Cuid,
+    engine::{state::State, watch::Seen},
+};
+
+/// How many containers are looked at side by side.
 const SIDE_BY_SIDE: usize = 8;
 
 /// How many events may wait; the rest wait at the engine.
 const QUEUE: usize = 1024;
 
+/// What is known of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineState {
+    /// The server has just started, and asks it.
+    Unknown,
+    /// It has not answered since the server started, so no status is known.
+    Absent(String),
+    Watched,
+    /// It does not answer any more; what is known of it is from the moment when it was last heard.
+    Lost {
+        why: String,
+        heard: Instant,
+    },
+}
+
+impl EngineState {
+    /// How old what is known may be, where the engine is not watched.
+    pub fn age(&self) -> Option<Duration> {
+        if let Self::Lost { heard, .. } = self { Some(heard.elapsed()) } else { None }
+    }
+
+    /// What keeps it from being watched.
+    pub fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Absent(why) | Self::Lost { why, .. } => Some(why),
+            Self::Unknown | Self::Watched => None,
+        }
+    }
+
+    /// Whether statuses are known, if old ones.
+    pub(super) fn knows(&self) -> bool {
+        matches!(self, Self::Watched | Self::Lost { .. })
+    }
+
+    fn lost(&self, why: String, heard: Instant) -> Self {
+        if self.knows() { Self::Lost { why, heard } } else { Self::Absent(why) }
+    }
+}
+
+/// The containers that are to be looked at: each once, however often something happened to it meanwhile.
+#[derive(Default)]
+struct Looks {
+    queue: VecDeque<Cuid>,
+    queued: HashSet<Cuid>,
+    running: JoinSet<()>,
+}
+
+impl Looks {
+    /// Before all others: somebody may be waiting to see it.
+    fn soon(&mut self, cuid: Cuid) {
+        if self.queued.insert(cuid) {
+            self.queue.push_front(cuid);
+        }
+    }
+
+    fn later(&mut self, cuid: Cuid) {
+        if self.queued.insert(cuid) {
+            self.queue.push_back(cuid);
+        }
+    }
+
+    fn begin(&mut self, containers: &Containers) {
+        while self.running.len() < SIDE_BY_SIDE
+            && let Some(cuid) = self.queue.pop_front()
+        {
+            self.queued.remove(&cuid);
+            let containers = containers.clone();
+            self.running.spawn(async move { containers.look(cuid).await });
+        }
+    }
+}
+
 impl Containers {
     /// Watches the engine, without end.
     pub(super) async fn watch(&self) {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
-        self.0.runtime.spawn(self.0.engine.clone().watch(LABEL, sender));
-        while let Some(seen) = receiver.recv().await {
-            self.see(seen).await;
+        let (engine, this) = (self.0.engine.clone(), self.clone());
+        self.0.runtime.spawn(async move { engine.watch(LABEL, || this.0.index.ticket(), sender).await });
+        let mut looks = Looks::default();
+        loop {
+            tokio::select! {
+                seen = receiver.recv() => match seen {
+                    Some(seen) => self.see(seen, &mut looks),
+                    None => break,
+                },
+                Some(_) = looks.running.join_next() => (),
+            }
+            looks.begin(self);
         }
     }
 
-    async fn see(&self, seen: Seen) {
+    fn see(&self, seen: Seen<Ticket>, looks: &mut Looks) {
         match seen {
+            // Another server's containers carry the label, too.
             Seen::One(label) => {
-                // Another server's containers carry the label, too.
-                if let Some(cuid) = label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()) {
-                    self.look(cuid).await;
-                }
+                label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()).into_iter().for_each(|cuid| looks.soon(cuid));
             }
-            Seen::All(labels) => {
-                let cuids = self.0.index.cuids();
-                stream::iter(&cuids).for_each_concurrent(SIDE_BY_SIDE, |cuid| self.look(*cuid)).await;
-                let ours = |label: &str| label.parse::<Cuid>().is_ok_and(|cuid| self.0.store.folder(cuid).exists());
-                let orphans: Vec<String> = labels.into_iter().filter(|label| !ours(label)).collect();
-                if !orphans.is_empty() {
-                    tracing::warn!(
-                        count = orphans.len(),
-                        "containers at the engine carry our label and have no folder here; they are left alone"
-                    );
-                }
-                self.orphans(|known| known.containers = orphans);
-                self.0.engine_state.send_replace(EngineState::Watched);
-            }
-            Seen::Lost(why) => {
+            Seen::All(ticket, listed) => self.see_all(ticket, listed, looks),
+            Seen::Lost(why, heard) => {
                 let news = self.0.engine_state.send_if_modified(|state| {
-                    let lost = match state {
-                        EngineState::Unknown | EngineState::Absent(_) => EngineState::Absent(why.clone()),
-                        EngineState::Watched | EngineState::Lost(_) => EngineState::Lost(why.clone()),
-                    };
+                    let lost = state.lost(why.clone(), heard);
                     *state != lost && {
                         *state = lost;
                         true
@@ -60,6 +131,34 @@ impl Containers {
                 }
             }
         }
+    }
+
+    /// Statuses are known from here on; what a list doesn't tell is looked at one by one.
+    fn see_all(&self, ticket: Ticket, listed: Vec<(String, State)>, looks: &mut Looks) {
+        let (mut gone, mut strangers): (HashSet<Cuid>, Vec<String>) = (self.0.index.cuids().into_iter().collect(), Vec::new());
+        for (label, state) in listed {
+            match label.parse::<Cuid>().ok().filter(|cuid| self.0.store.folder(*cuid).exists()) {
+                Some(cuid) => {
+                    gone.remove(&cuid);
+                    self.0.index.observe_outline(cuid, state, ticket);
+                    looks.later(cuid);
+                }
+                None => strangers.push(label),
+            }
+        }
+        for cuid in gone {
+            self.0.index.observe(cuid, State::default(), ticket);
+        }
+        if !strangers.is_empty() {
+            tracing::warn!(
+                count = strangers.len(),
+                "containers at the engine carry our label and have no folder here; they are left alone"
+            );
+        }
+        self.orphans(|known| known.containers = strangers);
+        self.0.engine_state.send_replace(EngineState::Watched);
+        let this = self.clone();
+        self.0.runtime.spawn(async move { this.finish().await });
     }
 
     /// Notes the container's state, where the engine tells it.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::{
     errors::Error as Failure,
-    models::{ContainerInspectResponse, ContainerStateStatusEnum as Word, PortBinding},
+    models::{ContainerInspectResponse, ContainerStateStatusEnum as Word, ContainerSummary, PortBinding, PortSummary},
 };
 use chrono::{DateTime, FixedOffset};
 
@@ -95,6 +95,31 @@ impl From<ContainerInspectResponse> for State {
     }
 }
 
+/// The outline that a list gives: without times, exit code, health and limits.
+impl From<ContainerSummary> for State {
+    fn from(summary: ContainerSummary) -> Self {
+        let word = summary.state.map(|word| word.to_string()).unwrap_or_default();
+        let addresses = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        Self {
+            // The words are the same in both places.
+            status: status(word.parse().ok()),
+            ip_address: addresses.into_values().filter_map(|network| network.ip_address).find(|ip| !ip.is_empty()),
+            published: sorted(summary.ports.unwrap_or_default().iter().filter_map(in_outline).collect()),
+            labels: summary.labels.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+fn in_outline(port: &PortSummary) -> Option<Published> {
+    Some(Published {
+        container: port.private_port,
+        protocol: port.typ?.to_string(),
+        host_ip: port.ip.clone().unwrap_or_default(),
+        host: port.public_port?,
+    })
+}
+
 fn status(word: Option<Word>) -> Status {
     match word {
         Some(Word::RUNNING | Word::STOPPING) => Status::Running,
@@ -112,10 +137,8 @@ fn time(text: Option<String>) -> Option<DateTime<FixedOffset>> {
 }
 
 fn published(ports: HashMap<String, Option<Vec<PortBinding>>>) -> Vec<Published> {
-    let mut all: Vec<Published> = ports
-        .iter()
-        .flat_map(|(port, bindings)| bindings.iter().flatten().map(move |binding| (port, binding)))
-        .filter_map(|(port, binding)| {
+    let all = ports.iter().flat_map(|(port, bindings)| bindings.iter().flatten().map(move |binding| (port, binding))).filter_map(
+        |(port, binding)| {
             let (container, protocol) = port.split_once('/')?;
             Some(Published {
                 container: container.parse().ok()?,
@@ -123,8 +146,12 @@ fn published(ports: HashMap<String, Option<Vec<PortBinding>>>) -> Vec<Published>
                 host_ip: binding.host_ip.clone().unwrap_or_default(),
                 host: binding.host_port.as_ref()?.parse().ok()?,
             })
-        })
-        .collect();
+        },
+    );
+    sorted(all.collect())
+}
+
+fn sorted(mut all: Vec<Published>) -> Vec<Published> {
     all.sort_by(|a, b| (a.container, &a.protocol, &a.host_ip).cmp(&(b.container, &b.protocol, &b.host_ip)));
     all
 }

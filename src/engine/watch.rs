@@ -1,57 +1,87 @@
 //! The engine's event stream as a stream of "look at this container": one subscription, taken up again after every break.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use bollard::query_parameters::{EventsOptions, ListContainersOptions};
 use chrono::DateTime;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::mpsc::Sender;
+use tokio::{
+    sync::mpsc::Sender,
+    time::{interval, timeout},
+};
 
-use super::{Engine, failed};
-use crate::error::Result;
+use super::{Engine, failed, state::State};
+use crate::error::{Error, Result};
 
 /// How long to wait before the subscription is taken up again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How often a quiet engine is asked whether it is there, and how long it may take to say so: one that hangs leaves its
+/// connections open.
+const PULSE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Actions that change nothing of a container's state, and come in numbers.
 const NOISE: [&str; 8] = ["exec_create", "exec_start", "exec_die", "attach", "detach", "top", "resize", "archive-path"];
 
-/// What the watcher has seen.
+/// What the watcher has seen. `T` is the listener's own stamp of the moment before the engine was asked.
 #[derive(Debug)]
-pub enum Seen {
-    /// The subscription stands anew: these are all containers that carry the label, by its value.
-    All(Vec<String>),
+pub enum Seen<T> {
+    /// The subscription stands anew: all containers that carry the label, by its value, and their states in outline.
+    All(T, Vec<(String, State)>),
     /// Something happened to the container with this value of the label.
     One(String),
-    /// The engine does not answer, or the stream broke; it is tried again.
-    Lost(String),
+    /// The engine does not answer, or the stream broke; it is tried again. With when it was last heard.
+    Lost(String, Instant),
 }
 
 impl Engine {
     /// Watches every container that carries `label`, until nobody listens any more.
-    pub async fn watch(self, label: &str, seen: Sender<Seen>) {
+    pub async fn watch<T>(self, label: &str, stamp: impl Fn() -> T, seen: Sender<Seen<T>>) {
+        let mut heard = Instant::now();
         while !seen.is_closed() {
-            let why = match self.watch_once(label, &seen).await {
+            let why = match self.watch_once(label, &stamp, &seen, &mut heard).await {
                 Ok(()) => "the event stream ended".to_owned(),
                 Err(error) => error.to_string(),
             };
-            let _ = seen.send(Seen::Lost(why)).await;
+            let _ = seen.send(Seen::Lost(why, heard)).await;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn watch_once(&self, label: &str, seen: &Sender<Seen>) -> Result<()> {
+    async fn watch_once<T>(
+        &self,
+        label: &str,
+        stamp: &impl Fn() -> T,
+        seen: &Sender<Seen<T>>,
+        heard: &mut Instant,
+    ) -> Result<()> {
         self.negotiate().await?;
         // Events from before the list are asked for, too, so that nothing falls between the list and the subscription.
         let mut events = Box::pin(self.events(label, self.clock().await?)?);
-        let _ = seen.send(Seen::All(self.labelled(label).await?)).await;
-        while let Some(value) = events.next().await {
-            if let Some(value) = value?
-                && seen.send(Seen::One(value)).await.is_err()
-            {
-                break;
+        let stamp = stamp();
+        let _ = seen.send(Seen::All(stamp, self.labelled(label).await?)).await;
+        let mut pulse = interval(PULSE);
+        while !seen.is_closed() {
+            tokio::select! {
+                event = events.next() => match event.transpose()? {
+                    Some(Some(value)) => drop(seen.send(Seen::One(value)).await),
+                    Some(None) => (),
+                    None => return Ok(()),
+                },
+                _ = pulse.tick() => self.answers().await?,
             }
+            *heard = Instant::now();
         }
+        Ok(())
+    }
+
+    async fn answers(&self) -> Result<()> {
+        let silent = |_| Error::EngineUnavailable(format!("it was silent for {} s", PATIENCE.as_secs()));
+        timeout(PATIENCE, self.docker()?.ping()).await.map_err(silent)?.map_err(failed)?;
         Ok(())
     }
 
@@ -74,10 +104,11 @@ impl Engine {
         }))
     }
 
-    async fn labelled(&self, label: &str) -> Result<Vec<String>> {
+    async fn labelled(&self, label: &str) -> Result<Vec<(String, State)>> {
         let filters = Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])]));
         let options = ListContainersOptions { all: true, filters, ..Default::default() };
         let containers = self.docker()?.list_containers(Some(options)).await.map_err(failed)?;
-        Ok(containers.into_iter().filter_map(|container| container.labels?.remove(label)).collect())
+        let value = |state: &State| state.labels.get(label).cloned();
+        Ok(containers.into_iter().map(State::from).filter_map(|state| Some((value(&state)?, state))).collect())
     }
 }

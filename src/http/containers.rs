@@ -11,7 +11,7 @@ use super::{
     envelope::to_the_end,
     error::ApiResult,
     request::{CuidPath, Json, Query},
-    view::{ContainerView, StateView, StatusView},
+    view::{ContainerView, Read, StateView, StatusView},
 };
 use crate::{
     containers::{GRACE, Outcome, terms::Terms},
@@ -61,14 +61,16 @@ pub(crate) async fn create(request: HttpRequest, app: Data<App>, _: Query<NoQuer
 }
 
 /// `GET /containers/{cuid}`
-pub(crate) async fn show(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<ContainerView>> {
-    Ok(Answer(ContainerView::from(&app.containers.get(path.0).await?)))
+pub(crate) async fn show(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<Read<ContainerView>>> {
+    let shown = ContainerView::from(&app.containers.get(path.0).await?);
+    Ok(Answer(Read { shown, engine: app.containers.engine_state().into() }))
 }
 
 /// `GET /containers/{cuid}/status`
-pub(crate) async fn status(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<StatusView>> {
+pub(crate) async fn status(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<Read<StatusView>>> {
     let container = app.containers.get(path.0).await?;
-    Ok(Answer(StatusView { cuid: path.0, state: StateView::from(&*container.state) }))
+    let shown = StatusView { cuid: path.0, state: StateView::from(&*container.state) };
+    Ok(Answer(Read { shown, engine: app.containers.engine_state().into() }))
 }
 
 /// `PATCH /containers/{cuid}`

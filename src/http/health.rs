@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{App, containers::NoQuery, error::ApiResult, request::Query};
-use crate::{containers::EngineState, error::Error};
+use crate::error::Error;
 
 /// How long the engine and Compose may take to say their versions.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -17,7 +17,7 @@ pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpRes
     let mut problems = Vec::new();
     let engine_version = ask("the Docker Engine", app.engine.version(), &mut problems).await;
     let compose_version = ask("docker compose", app.compose_version(), &mut problems).await;
-    if let EngineState::Absent(why) | EngineState::Lost(why) = app.containers.engine_state() {
+    if let Some(why) = app.containers.engine_state().trouble() {
         problems.push(format!("the engine's events are not heard: {why}"));
     }
     let orphans = app.containers.orphaned();

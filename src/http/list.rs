@@ -5,7 +5,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
-use super::{App, error::ApiResult, request::Query, view::ContainerView};
+use super::{
+    App,
+    error::ApiResult,
+    request::Query,
+    view::{ContainerView, Read},
+};
 use crate::{
     containers::index::{Filter, Place},
     domain::status::Status,
@@ -31,15 +36,16 @@ pub(crate) struct ListQuery {
 }
 
 /// `GET /containers`
-pub(crate) async fn list(app: Data<App>, query: Query<ListQuery>) -> ApiResult<Answer<ListView>> {
+pub(crate) async fn list(app: Data<App>, query: Query<ListQuery>) -> ApiResult<Answer<Read<ListView>>> {
     let (filter, after, limit) = query.0.parse()?;
     let page = app.containers.list(&filter, after, limit).await?;
-    Ok(Answer(ListView {
+    let shown = ListView {
         containers: page.containers.iter().map(ContainerView::from).collect(),
         total: page.total,
         limit,
         next_cursor: page.next.map(cursor),
-    }))
+    };
+    Ok(Answer(Read { shown, engine: app.containers.engine_state().into() }))
 }
 
 impl ListQuery {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    containers::index::Container,
+    containers::{EngineState, index::Container},
     domain::{
         id::Cuid,
         port::{PortMapping, Protocol},
@@ -54,6 +54,24 @@ pub(crate) struct StatusView {
     pub(crate) state: StateView,
 }
 
+/// Where the engine went away: that it did, and how long ago it said what an answer shows. Else nothing.
+#[derive(Serialize)]
+pub(crate) struct EngineView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_ms: Option<u64>,
+}
+
+/// An answer of a read: what it shows, and how much that can be relied on.
+#[derive(Serialize)]
+pub(crate) struct Read<T> {
+    #[serde(flatten)]
+    pub(crate) shown: T,
+    #[serde(flatten)]
+    pub(crate) engine: EngineView,
+}
+
 /// A published port; where the engine picks the host's, it is known while the container runs.
 #[derive(Serialize)]
 struct PortView {
@@ -62,6 +80,13 @@ struct PortView {
     protocol: Protocol,
     #[serde(skip_serializing_if = "Option::is_none")]
     host_ip: Option<IpAddr>,
+}
+
+impl From<EngineState> for EngineView {
+    fn from(state: EngineState) -> Self {
+        let age_ms = state.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        Self { engine: age_ms.map(|_| "unavailable"), age_ms }
+    }
 }
 
 impl From<&Container> for ContainerView {

@@ -62,7 +62,16 @@ async fn an_engine_that_goes_away_is_told_and_all_heals_when_it_is_back() {
     assert_eq!((&health["status"], &health["containers"]), (&"unavailable".into(), &1.into()));
     assert!(!health["problems"].as_array().unwrap().is_empty());
 
-    assert_eq!(app.status(&cuid).await["status"], "running", "reads are answered from memory");
+    let old = async |path: &str| {
+        let answer = app.get(path).await;
+        let body = answer.json();
+        assert_eq!((answer.status, &body["engine"]), (StatusCode::OK, &"unavailable".into()), "{body}");
+        assert!(body["age_ms"].is_u64(), "{body}");
+        body
+    };
+    let path = format!("/containers/{cuid}");
+    assert_eq!(old(&format!("{path}/status")).await["status"], "running", "reads are answered from memory");
+    assert_eq!((&old(&path).await["status"], &old("/containers").await["total"]), (&"running".into(), &1.into()));
     for (method, path) in [(Method::POST, "/stop"), (Method::POST, "/restart"), (Method::DELETE, "?force=true")] {
         let answer = app.send(app.request(method, &format!("/containers/{cuid}{path}"))).await;
         answer.refused(503, "ENGINE_UNAVAILABLE", "");
@@ -76,6 +85,8 @@ async fn an_engine_that_goes_away_is_told_and_all_heals_when_it_is_back() {
     until("it heals", async || app.get("/healthz").await.status == StatusCode::OK).await;
     app.until_status(&cuid, "exited").await;
     assert_eq!(app.act(&cuid, "start").await["status"], "running");
+    let body = app.get(&path).await.json();
+    assert_eq!((body.get("engine"), body.get("age_ms")), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
