@@ -9,13 +9,15 @@
 //! - [`terminal`]: sessions, their programs and their frames;
 //! - [`engine`]: the Docker Engine over its API: watching containers and talking to them;
 //! - [`domain`]: values and decisions without I/O: ids, the specification, the status table;
-//! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong.
+//! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong;
+//! - [`crash`]: where tests have the server die.
 
 pub mod action_log;
 pub mod app;
 pub mod compose;
 pub mod config;
 pub mod containers;
+pub mod crash;
 pub mod domain;
 pub mod engine;
 pub mod error;

@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     config::ComposeConfig,
+    crash::point,
     error::{Error, Result},
 };
 
@@ -152,6 +153,7 @@ impl Compose {
         let _place = place.map_err(|error| Error::io("wait for a turn")(std::io::Error::other(error)))?;
         let command = command.join(" ");
         let started = std::time::Instant::now();
+        point(&format!("before compose {command}"));
         let mut child = self.spawn(folder, words).map_err(Error::io("start docker compose"))?;
         let stdout = child.stdout.take().map(|pipe| tokio::spawn(tail(pipe)));
         let stderr = child.stderr.take().map(|pipe| tokio::spawn(tail(pipe)));
@@ -170,6 +172,7 @@ impl Compose {
         };
         let status = ended.map_err(Error::io("wait for docker compose"))?;
         let (stdout, stderr) = (read(stdout).await, read(stderr).await);
+        point(&format!("after compose {command}"));
         tracing::debug!(%command, %status, duration_ms = started.elapsed().as_millis(), "docker compose ran");
         if status.success() { Ok(stdout) } else { Err(failure(command, status, stderr)) }
     }

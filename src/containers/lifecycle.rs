@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Containers, Outcome, on_disk, project::lost_network, terms::Terms};
+use super::{Containers, Outcome, on_disk, project::lost_network, store::Change, terms::Terms};
 use crate::{
     domain::{
         id::Cuid,
+        spec::Spec,
         status::{Action, Verdict},
     },
     engine::state::State,
@@ -59,17 +60,27 @@ impl Containers {
         let spec = self.0.index.get(cuid)?.record.spec.clone();
         self.ports_are_free(cuid, &spec, state).await?;
         let project = self.write_project(cuid, &spec).await?;
-        if project.made(state) {
+        let (made, change) = (project.made(state), Change { was_up: state.status.is_up() });
+        if made {
             self.limit(cuid, &spec, state).await?;
+        } else {
+            self.ensure_image(&spec.image).await?;
+        }
+        let start = self.start_now(cuid, &spec, grace, command, made);
+        // A container that is there and down is either started or not; nothing of it can be half-done.
+        if made && !change.was_up { start.await } else { self.noted(cuid, &spec, change, start).await }
+    }
+
+    async fn start_now(&self, cuid: Cuid, spec: &Spec, grace: Duration, command: &[&str], made: bool) -> Result<()> {
+        if made {
             self.ensure_network().await?;
             match self.compose(cuid, command, grace).await {
                 Err(error) if lost_network(&error) => (),
-                Err(error) => return Err(self.told(cuid, &spec, error).await),
+                Err(error) => return Err(self.told(cuid, spec, error).await),
                 Ok(()) => return Ok(()),
             }
         }
-        self.ensure_image(&spec.image).await?;
-        self.compose_up(cuid, &spec, grace).await
+        self.compose_up(cuid, spec, grace).await
     }
 
     /// Deletes the container, its folder and, with `remove_volumes`, its volumes.

@@ -3,6 +3,7 @@
 use super::Containers;
 use crate::{
     config::Defaults,
+    crash::point,
     domain::{
         id::Cuid,
         resources::{Cpus, Memory, Pids},
@@ -19,7 +20,10 @@ impl Containers {
         if state.status.is_up() && wanted.memory != state.limits.memory && wanted.memory != 0 {
             self.fits(&name, wanted.memory).await?;
         }
-        self.0.engine.limit(&name, state.limits, wanted).await
+        point("before the limits are moved");
+        self.0.engine.limit(&name, state.limits, wanted).await?;
+        point("after the limits are moved");
+        Ok(())
     }
 
     /// That a running container lives on with this much memory: the kernel would refuse (cgroup v1) or kill it (v2).

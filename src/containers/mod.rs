@@ -31,6 +31,7 @@ mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::watch as signal, time::timeout};
 use tokio_util::task::TaskTracker;
 
@@ -130,6 +131,13 @@ impl Containers {
     /// [`Error::EngineUnavailable`] while no status is known since the server started.
     pub async fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
         self.known().await?;
+        let page = self.0.index.list(filter, after, limit);
+        let all = page.containers.iter().map(|container| container.record.cuid);
+        let outlined: Vec<Cuid> = all.filter(|cuid| self.0.index.is_outlined(*cuid)).collect();
+        if outlined.is_empty() {
+            return Ok(page);
+        }
+        join_all(outlined.into_iter().map(|cuid| self.look(cuid))).await;
         Ok(self.0.index.list(filter, after, limit))
     }
 

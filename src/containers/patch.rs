@@ -65,21 +65,33 @@ impl Containers {
     }
 
     async fn change(&self, old: &Record, new: &Record, state: &State) -> Result<()> {
-        let (store, cuid) = (self.0.store.clone(), old.cuid);
-        let change = Change { was_up: state.status.is_up() };
+        let (cuid, change) = (old.cuid, Change { was_up: state.status.is_up() });
         self.check_processors(&new.spec).await?;
         if change.was_up {
             self.ports_are_free(cuid, &new.spec, state).await?;
         }
         self.ensure_image(&new.spec.image).await?;
-        on_disk(move || store.begin_change(cuid, change)).await?;
-        let brought = match self.bring(cuid, &new.spec, change).await {
-            Ok(()) => self.commit(new, old).await,
-            Err(error) => Err(error),
+        let work = async {
+            self.bring(cuid, &new.spec, change).await?;
+            self.commit(new, old).await
         };
-        if let Err(error) = brought {
-            tracing::warn!(%cuid, %error, "a new configuration could not be brought up; the old one is put back");
-            self.put_back(cuid, &old.spec, change).await;
+        self.noted(cuid, &old.spec, change, work).await
+    }
+
+    /// Runs work on a container that may be cut short half-way, noted so that it is put back then to what `old` says, and
+    /// to whether it was up. So it is after a failure, too.
+    pub(super) async fn noted(
+        &self,
+        cuid: Cuid,
+        old: &Spec,
+        change: Change,
+        work: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let store = self.0.store.clone();
+        on_disk(move || store.begin_change(cuid, change)).await?;
+        if let Err(error) = work.await {
+            tracing::warn!(%cuid, %error, "a change failed; what was before is put back");
+            self.put_back(cuid, old, change).await;
             return Err(error);
         }
         if let Err(error) = self.end_change(cuid).await {

@@ -56,6 +56,7 @@ impl Containers {
                 }
                 Found::Whole(record) => {
                     let cuid = record.cuid;
+                    self.0.store.sweep(cuid);
                     if let Err(error) = files::archive::recover(&self.0.store.folder(cuid)) {
                         tracing::error!(%cuid, %error, "an upload that a crash cut short could not be finished; the next one tries again");
                     }

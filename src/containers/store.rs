@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use super::terms::Mark;
 use crate::{
+    crash::point,
     domain::{id::Cuid, spec::Spec},
     error::{Error, Result},
     files::remove::remove_tree,
@@ -122,6 +123,7 @@ impl Store {
     pub fn begin(&self, cuid: Cuid) -> Result<()> {
         // Others on the host may pass through to the mount, as a remapped engine does, and see nothing.
         fs::DirBuilder::new().mode(0o711).create(self.folder(cuid)).map_err(Error::io("make the container's folder"))?;
+        point("after the folder is made");
         sync(&self.root)
     }
 
@@ -130,7 +132,9 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(&self, cuid: Cuid) -> Result<()> {
+        point("before the folder is removed");
         remove_tree(&self.folder(cuid)).map_err(Error::io("remove the container's folder"))?;
+        point("after the folder is removed");
         sync(&self.root)
     }
 
@@ -140,6 +144,13 @@ impl Store {
     /// [`Error::Io`].
     pub fn commit(&self, record: &Record) -> Result<()> {
         self.write_json(record.cuid, RECORD, record)
+    }
+
+    /// Removes what a crash left of files that were being written. To be called while nobody writes.
+    pub fn sweep(&self, cuid: Cuid) {
+        for name in [RECORD, PROJECT, CHANGE] {
+            let _ = fs::remove_file(aside(&self.folder(cuid), name));
+        }
     }
 
     /// The project as it stands on the disk; `None` where there is none.
@@ -171,7 +182,9 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn end_change(&self, cuid: Cuid) -> Result<()> {
+        point("before change.json is removed");
         optional(fs::remove_file(self.folder(cuid).join(CHANGE))).map_err(Error::io("remove change.json"))?;
+        point("after change.json is removed");
         sync(&self.folder(cuid))
     }
 
@@ -227,6 +240,7 @@ impl Store {
     fn rename(&self, cuid: Cuid, from: &str, to: &str) -> Result<()> {
         let folder = self.folder(cuid);
         fs::rename(folder.join(from), folder.join(to)).map_err(Error::io(format!("rename {from}")))?;
+        point(&format!("after {from} is renamed to {to}"));
         sync(&folder)
     }
 
@@ -238,19 +252,27 @@ impl Store {
 
 /// Writes a file whole: aside, synced, then under its name.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let aside = folder.join(format!(".{name}.new"));
+    let aside = aside(folder, name);
     // The specification and the project hold env values, which are nobody else's.
     let options = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
     let written = options.open(&aside).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&aside, folder.join(name))
+        point(&format!("before {name} is in its place"));
+        fs::rename(&aside, folder.join(name))?;
+        point(&format!("after {name} is in its place"));
+        Ok(())
     });
     if written.is_err() {
         let _ = fs::remove_file(&aside);
     }
     written.map_err(Error::io(format!("write {name}")))?;
     sync(folder)
+}
+
+/// Where a file is written before it has its name.
+fn aside(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.new"))
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<Option<T>> {

@@ -23,8 +23,9 @@ use crate::{
 
 /// How long a client that names no mode has to speak.
 const SPEAK_FIRST: Duration = Duration::from_millis(500);
-/// How long output may stay away once nothing is left that could write any.
-const SILENCE: Duration = Duration::from_secs(2);
+/// How long output may stay away once nothing is left that could write any: on a busy machine the engine is slow to hand
+/// over the last of it.
+const SILENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Session {
     engine: Engine,

@@ -67,7 +67,11 @@ impl TestApp {
 
     /// A server in a process of its own, for what a test can't do to itself.
     pub(crate) async fn start_process() -> Self {
-        let mut app = Self::start().await;
+        Self::start_process_with([]).await
+    }
+
+    pub(crate) async fn start_process_with<const N: usize>(settings: [(&'static str, String); N]) -> Self {
+        let mut app = Self::start_with(settings).await;
         app.shut_down().await;
         app.spawn().await;
         app

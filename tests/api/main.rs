@@ -5,6 +5,7 @@ mod action_log;
 mod answer;
 mod auth;
 mod containers;
+mod crashes;
 mod engine;
 mod errors;
 mod faults;

@@ -22,6 +22,7 @@ use rustix::{
 
 use super::entry::refused;
 use crate::{
+    crash::point,
     domain::owner::Owner,
     error::{Error, Result},
     files::{
@@ -58,7 +59,9 @@ pub(super) fn discard(folder: &Path) -> Result<()> {
 
 /// From here on, what was unpacked below `incoming/` is the container's.
 pub(super) fn commit(folder: &Path) -> Result<()> {
+    point("before the upload is committed");
     let renamed = fs::rename(folder.join(INCOMING), folder.join(MOVING));
+    point("after the upload is committed");
     renamed.and_then(|()| File::open(folder)?.sync_all()).map_err(Error::io("commit the upload"))
 }
 
@@ -103,6 +106,7 @@ pub(super) fn finish(folder: &Path) -> Result<()> {
     }
     // What was moved must be safe in its new place before the old one goes.
     sync(folder)?;
+    point("before the emptied folder is removed");
     remove_tree(&folder.join(MOVING)).map_err(Error::io("clean up after the upload"))?;
     moving.failure.map_or(Ok(()), Err)
 }
@@ -122,6 +126,7 @@ impl Moving {
         for entry in from.entries()? {
             let name = entry?.file_name();
             let path = path.join(&name);
+            point(&format!("before {path:?} is moved in"));
             if let Err(error) = self.entry(&from, &to, &name, &path) {
                 self.failed(&path, error);
             }
