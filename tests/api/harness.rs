@@ -130,7 +130,7 @@ impl TestApp {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.world.path().join("data")
+        PathBuf::from(&self.settings["DATA_DIR"])
     }
 
     /// The folder of a container.

@@ -6,6 +6,7 @@ mod answer;
 mod auth;
 mod containers;
 mod crashes;
+mod disk;
 mod engine;
 mod errors;
 mod faults;
