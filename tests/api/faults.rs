@@ -8,17 +8,23 @@ use serde_json::json;
 
 use crate::harness::{BUSYBOX, PYTHON, TestApp, archive, docker, until};
 
-/// A compose program that is the real one until the file `fault` says otherwise, for the command that it names.
+/// A compose program that is the real one until the file `fault` says otherwise, for the command that it names; with `once`
+/// in front, only the first time.
 fn stand_in(world: &Path) -> String {
     let path = world.join("compose");
     let script = format!(
         r#"#!/bin/sh
+fault=$(cat '{0}/fault' 2>/dev/null)
 for word in "$@"; do
-  case "$(cat '{0}/fault' 2>/dev/null)" in
+  case "$fault" in
+    "once "*" $word") rm '{0}/fault'; fault=${{fault#once }} ;;
+  esac
+  case "$fault" in
     "fail $word") echo "simulated failure" >&2; exit 17 ;;
     "late $word") docker compose "$@"; echo "simulated late failure" >&2; exit 18 ;;
     "hang $word") sleep 1000 & echo $! > '{0}/child'; wait ;;
     "die $word") kill -9 $$ ;;
+    "halve $word") docker kill "$(basename "$PWD")"; echo "simulated failure half-way" >&2; exit 19 ;;
   esac
 done
 exec docker compose "$@"
@@ -89,6 +95,39 @@ async fn an_action_that_fails_leaves_the_container_as_it_was() {
     }
     faulty.fault("");
     assert_eq!(faulty.app.act(&cuid, "stop?timeout=0").await["status"], "exited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_fails_by_whatever_way_leaves_the_old_configuration_running() {
+    let faulty = Faulty::start().await;
+    let cuid = faulty.app.run(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"A": "old"}})).await;
+    let before = faulty.app.get(&format!("/containers/{cuid}")).await.json();
+    for (fault, status, code) in [
+        ("once fail up", 500, "COMPOSE_FAILED"),
+        ("once late up", 500, "COMPOSE_FAILED"),
+        ("once die up", 500, "COMPOSE_FAILED"),
+        ("once hang up", 408, "COMPOSE_TIMEOUT"),
+    ] {
+        faulty.fault(fault);
+        faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await.refused(status, code, "");
+        let after = faulty.app.get(&format!("/containers/{cuid}")).await.json();
+        for field in ["status", "env", "revision"] {
+            assert_eq!(after[field], before[field], "{fault}");
+        }
+        assert!(docker(&["exec", &cuid, "env"]).contains("A=old"), "{fault}");
+        assert!(!faulty.app.folder(&cuid).join("change.json").exists(), "{fault}");
+    }
+    assert_eq!(faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await.status, StatusCode::OK);
+    assert!(docker(&["exec", &cuid, "env"]).contains("A=new"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_stops_the_container_and_fails_leaves_it_running() {
+    let faulty = Faulty::start().await;
+    let cuid = faulty.app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    faulty.fault("once halve restart");
+    faulty.app.post(&format!("/containers/{cuid}/restart?timeout=0")).await.refused(500, "COMPOSE_FAILED", "");
+    assert_eq!(faulty.app.status(&cuid).await["status"], "running");
 }
 
 #[tokio::test(flavor = "multi_thread")]

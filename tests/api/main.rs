@@ -15,4 +15,5 @@ mod harness;
 mod lifecycle;
 mod patch;
 mod terminal;
+mod together;
 mod values;
