@@ -34,6 +34,8 @@ pub struct Config {
     pub development: bool,
     /// Origins, besides the server's own, that a browser may send changes and open terminals from.
     pub allowed_origins: Vec<String>,
+    /// Parts of the host that a container may have mounted, at or below them; empty: none.
+    pub allowed_host_paths: Vec<PathBuf>,
     pub compose: ComposeConfig,
     pub defaults: Defaults,
     pub limits: Limits,
@@ -172,6 +174,7 @@ impl Config {
                 "origins such as https://panel.example.org, with commas",
                 origins,
             )?,
+            allowed_host_paths: read.with("ALLOWED_HOST_PATHS", "", "absolute paths, with commas", host_paths)?,
             compose: read.compose()?,
             defaults: read.defaults()?,
             limits: read.limits()?,
@@ -258,6 +261,11 @@ fn origins(list: &str) -> Option<Vec<String>> {
     list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(one).collect()
 }
 
+fn host_paths(list: &str) -> Option<Vec<PathBuf>> {
+    let one = |path: &str| path.starts_with('/').then(|| PathBuf::from(path));
+    list.split(',').map(str::trim).filter(|path| !path.is_empty()).map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +290,7 @@ mod tests {
             ("DEFAULT_PIDS", "-1"),
             ("MAX_UPLOAD_BYTES", "2G"),
             ("ALLOWED_ORIGINS", "panel.example.org"),
+            ("ALLOWED_HOST_PATHS", "/srv,media"),
             ("APP_USER", "a:b"),
             ("COMPOSE_BIN", "/no/such"),
             ("MAX_EXTRACTED_FILES", "0"),

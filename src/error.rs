@@ -21,6 +21,11 @@ pub enum Error {
     FileNotFound(String),
     #[error("image {image:?} can't be had: {reason}")]
     ImageNotFound { image: String, reason: String },
+    /// The server's owner has not allowed that this part of the host be mounted.
+    #[error("{field}: {provided:?} is not at or below an allowed host path")]
+    HostPathNotAllowed { field: String, provided: String },
+    #[error("network {0:?} does not exist")]
+    NetworkNotFound(String),
     #[error("the name {name:?} is taken by {holder}")]
     NameTaken { name: String, holder: Cuid },
     #[error("port {port}/{protocol} on the host is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]

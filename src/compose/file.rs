@@ -40,7 +40,7 @@ impl Template {
     }
 
     /// A project from this template: `service`, called `name`, over the template's own, and `root` over the template's
-    /// other parts. `security_opt` is added to, and so are mappings of the root.
+    /// other parts. `security_opt` is added to, and so are mappings of the root; a null takes away what the template has.
     pub fn project(&self, name: &str, service: Mapping, root: Mapping) -> String {
         let mut merged = self.service.clone();
         for (key, value) in service {
@@ -48,6 +48,7 @@ impl Template {
                 (Some(Value::Sequence(old)), Value::Sequence(new)) if key == "security_opt" => {
                     old.extend(new.into_iter().filter(|option| !old.contains(option)).collect::<Vec<_>>());
                 }
+                (_, Value::Null) => drop(merged.shift_remove(&key)),
                 (_, value) => drop(merged.insert(key, value)),
             }
         }
@@ -207,11 +208,12 @@ mod tests {
     #[test]
     fn a_site_s_template_is_kept_and_what_the_server_sets_wins() {
         let template = Template::parse(
-            "services:\n  container:\n    image: theirs\n    dns: [10.0.0.1]\n    security_opt: [label=disable]\nnetworks:\n  extra: {external: true}\n",
+            "services:\n  container:\n    image: theirs\n    user: root\n    dns: [10.0.0.1]\n    security_opt: [label=disable]\nnetworks:\n  extra: {external: true}\n",
         )
         .unwrap();
         let service = Mapping::from_iter([
             ("image".into(), "ours".into()),
+            ("user".into(), Value::Null),
             ("security_opt".into(), Value::Sequence(vec!["no-new-privileges:true".into()])),
         ]);
         let root =
@@ -220,6 +222,7 @@ mod tests {
         let ours = &project["services"]["c1"];
         assert_eq!((&ours["image"], &ours["dns"][0]), (&"ours".into(), &"10.0.0.1".into()));
         assert_eq!(ours["security_opt"], Value::Sequence(vec!["label=disable".into(), "no-new-privileges:true".into()]));
+        assert!(ours.get("user").is_none());
         assert!(project["networks"]["extra"].is_mapping() && project["networks"]["shared"].is_mapping());
     }
 

@@ -1,12 +1,23 @@
 //! From a specification to `compose.yaml`: pure, and the same bytes for the same input.
 
+use std::collections::BTreeSet;
+
 use serde_yaml::{Mapping, Value};
 use uuid::Uuid;
 
 use super::file::{Template, literal};
 use crate::{
     config::Defaults,
-    domain::{id::Cuid, port::PortMapping, spec::Spec},
+    domain::{
+        health::{HealthCheck, Probe},
+        id::Cuid,
+        log::Log,
+        network::Network,
+        port::PortMapping,
+        spec::Spec,
+        user::User,
+        volume::{Mode, Source, Volume},
+    },
 };
 
 /// The label by which a container is known as one of berth's; its value is the cuid.
@@ -18,14 +29,32 @@ pub const PROJECT_LABEL: &str = "berth.project";
 /// The script that is run where a specification has no command, as the container sees it.
 const BOOT: &str = "/app/boot.py";
 
+/// Asks the URL that is its argument, with whatever the image has for that; any answer but an error's is a healthy one. It is
+/// never taken for part of the script.
+const ASK: &str = r#"if command -v curl; then exec curl -fs -o /dev/null -- "$1"
+elif command -v wget; then
+  said=$(wget -S -O /dev/null "$1" 2>&1)
+  case $said in *"  HTTP/"*) said=${said#*"  HTTP/"}; said=${said#* };; *) exit 1;; esac
+  case $said in [23]*) exit 0;; *) exit 1;; esac
+else exec python3 -c 'import sys, urllib.request as r
+class Stay(r.HTTPRedirectHandler):
+    def redirect_request(self, *_): return None
+try: r.build_opener(Stay).open(sys.argv[1])
+except r.HTTPError as e: sys.exit(e.code >= 400)' "$1"
+fi >/dev/null 2>&1"#;
+
+/// Docker's own network, which only a whole service can be put on.
+const BRIDGE: &str = "bridge";
+
 /// What a project is rendered from.
 pub struct Project<'a> {
     pub cuid: Cuid,
+    /// Its host paths are rendered as they are.
     pub spec: &'a Spec,
     /// Whether the mount holds a `boot.py`.
     pub boot: bool,
     pub defaults: &'a Defaults,
-    /// The existing network that the container joins.
+    /// The existing network that the container joins where its specification names none.
     pub network: &'a str,
 }
 
@@ -48,10 +77,26 @@ impl Project<'_> {
 
     /// The text; without a digest, what the digest is made of.
     fn text(&self, template: &Template, digest: Option<&str>) -> String {
-        let network = Mapping::from_iter([("name".into(), literal(self.network)), ("external".into(), true.into())]);
-        let networks = Mapping::from_iter([("shared".into(), network.into())]);
-        let root = Mapping::from_iter([("networks".into(), networks.into())]);
+        let mut root = Mapping::new();
+        if let Some(name) = self.joined() {
+            let network = Mapping::from_iter([("name".into(), literal(name)), ("external".into(), true.into())]);
+            root.insert("networks".into(), Mapping::from_iter([("shared".into(), network.into())]).into());
+        }
+        let own: BTreeSet<&str> = self.spec.own_volumes().collect();
+        if !own.is_empty() {
+            let volumes: Mapping = own.into_iter().map(|name| (name.into(), Mapping::new().into())).collect();
+            root.insert("volumes".into(), volumes.into());
+        }
         template.project(&self.cuid.to_string(), self.service(digest), root)
+    }
+
+    /// The network that is there already and that the container joins by name.
+    fn joined(&self) -> Option<&str> {
+        match &self.spec.network {
+            None => Some(self.network),
+            Some(Network::Named(name)) if name != BRIDGE => Some(name),
+            Some(_) => None,
+        }
     }
 
     fn service(&self, digest: Option<&str>) -> Mapping {
@@ -68,23 +113,43 @@ impl Project<'_> {
         }
         set("init", true.into());
         set("security_opt", Value::Sequence(vec!["no-new-privileges:true".into()]));
-        set("user", defaults.owner.to_string().into());
-        set("working_dir", "/app".into());
-        set("volumes", Value::Sequence(vec![mount()]));
+        set("user", user(spec.user.as_ref(), defaults));
+        set("working_dir", spec.working_dir.as_ref().map_or("/app".into(), |path| literal(path.as_str())));
+        set("volumes", std::iter::once(mount()).chain(spec.volumes.iter().map(volume)).collect());
         set("environment", self.environment());
         set("labels", self.labels(digest));
-        set("networks", Value::Sequence(vec!["shared".into()]));
-        if !spec.ports.is_empty() {
-            set("ports", spec.ports.iter().map(port).collect());
-        }
+        service.extend(self.networks());
         if digest.is_some() {
-            self.limits(&mut set);
+            service.extend(self.limits());
         }
+        service.extend(spec.health_check.iter().map(|check| ("healthcheck".into(), health(check))));
+        service.extend(spec.restart_policy.map(|policy| ("restart".into(), policy.to_compose().into())));
+        service.extend(spec.log.iter().map(|log| ("logging".into(), logging(log))));
         service
     }
 
-    fn limits(&self, set: &mut impl FnMut(&str, Value)) {
+    fn networks(&self) -> Mapping {
+        let by_mode = |mode: &str| (mode.into(), Value::Null);
+        let by_name = |name: &str| (Value::Null, Value::Sequence(vec![name.into()]));
+        let (mode, networks) = match &self.spec.network {
+            None => by_name("shared"),
+            // Compose makes and removes it.
+            Some(Network::Own) => by_name("default"),
+            Some(Network::None) => by_mode("none"),
+            Some(Network::Named(name)) if name == BRIDGE => by_mode(BRIDGE),
+            Some(Network::Named(_)) => by_name("shared"),
+        };
+        let mut entries = Mapping::from_iter([("network_mode".into(), mode), ("networks".into(), networks)]);
+        if !self.spec.ports.is_empty() {
+            entries.insert("ports".into(), self.spec.ports.iter().map(port).collect());
+        }
+        entries
+    }
+
+    fn limits(&self) -> Mapping {
         let (limits, defaults) = (&self.spec.resources, self.defaults);
+        let mut entries = Mapping::new();
+        let mut set = |key: &str, value: Value| drop(entries.insert(key.into(), value));
         if let Some(cpus) = limits.cpus.or(defaults.cpus) {
             set("cpus", cpus.get().into());
         }
@@ -94,6 +159,10 @@ impl Project<'_> {
         if let Some(pids) = limits.pids.or(defaults.pids) {
             set("pids_limit", pids.get().into());
         }
+        if let Some(shares) = limits.cpu_shares {
+            set("cpu_shares", shares.get().into());
+        }
+        entries
     }
 
     fn environment(&self) -> Value {
@@ -121,6 +190,64 @@ impl Project<'_> {
 pub fn minimal(name: &str, image: &str) -> String {
     let service = Mapping::from_iter([("image".into(), literal(image))]);
     Template::default().project(name, service, Mapping::new())
+}
+
+/// The least project that removes a container with these volumes, given by their names at the engine. Compose looks only at
+/// volumes that a service has.
+pub fn removal(name: &str, volumes: &[String]) -> String {
+    let keyed = || volumes.iter().enumerate().map(|(at, volume)| (format!("v{at}"), volume));
+    let mounts = keyed().map(|(key, _)| {
+        let target = format!("/{key}");
+        Mapping::from_iter([("type".into(), "volume".into()), ("source".into(), key.into()), ("target".into(), target.into())])
+    });
+    let mut service = Mapping::from_iter([("image".into(), "none".into())]);
+    service.insert("volumes".into(), mounts.map(Value::from).collect());
+    let named = keyed().map(|(key, volume)| (key.into(), Mapping::from_iter([("name".into(), literal(volume))]).into()));
+    let root = Mapping::from_iter([("volumes".into(), named.collect::<Mapping>().into())]);
+    Template::default().project(name, service, root)
+}
+
+/// Null, which is the image's own, also where the template has one.
+fn user(user: Option<&User>, defaults: &Defaults) -> Value {
+    match user {
+        None => defaults.owner.to_string().into(),
+        Some(user) if user.is_of_image() => Value::Null,
+        Some(user) => literal(user.as_str()),
+    }
+}
+
+fn volume(volume: &Volume) -> Value {
+    let (kind, source) = match &volume.source {
+        Source::Volume(name) => ("volume", literal(name.as_str())),
+        Source::Host(path) => ("bind", literal(path.as_str())),
+    };
+    let target = literal(volume.container_path.as_str());
+    let mut entry = Mapping::from_iter([("type".into(), kind.into()), ("source".into(), source), ("target".into(), target)]);
+    if kind == "bind" {
+        entry.insert("bind".into(), Mapping::from_iter([("create_host_path".into(), false.into())]).into());
+    }
+    if volume.mode == Mode::ReadOnly {
+        entry.insert("read_only".into(), true.into());
+    }
+    entry.into()
+}
+
+fn health(check: &HealthCheck) -> Value {
+    let test = match &check.probe {
+        Probe::Test(test) => test.words().map(literal).collect(),
+        Probe::Endpoint(url) => ["CMD", "sh", "-c", ASK, "sh", url.as_str()].map(literal).to_vec().into(),
+    };
+    let mut entry = Mapping::from_iter([("test".into(), test)]);
+    for (key, span) in [("interval", &check.interval), ("timeout", &check.timeout), ("start_period", &check.start_period)] {
+        entry.extend(span.iter().map(|span| (key.into(), literal(span.as_str()))));
+    }
+    entry.extend(check.retries.map(|retries| ("retries".into(), retries.get().into())));
+    entry.into()
+}
+
+fn logging(log: &Log) -> Value {
+    let options: Mapping = log.options.iter().map(|(name, value)| (name.as_str().into(), literal(value.as_str()))).collect();
+    Mapping::from_iter([("driver".into(), literal(log.driver.as_str())), ("options".into(), options.into())]).into()
 }
 
 fn mount() -> Value {
@@ -225,6 +352,50 @@ networks:
         );
         assert!(text.contains(r#"- "$$HOME""#) && !text.contains("boot.py"), "{text}");
         assert!(text.contains(r#"- "X=$${Y:-z}""#) && text.contains(r#"- "k=$$$$""#), "{text}");
+    }
+
+    #[test]
+    fn everything_that_may_be_asked_for_is_written() {
+        let spec = json!({"image": "a", "user": "app$1:5", "working_dir": "/w $X", "network": "own", "restart_policy": {"type": "on-failure",
+            "max_retries": 2}, "log": {"driver": "local", "options": {"max-file": 2, "tag": "$t"}}, "resources": {"cpu_shares": 9},
+            "health_check": {"test": "echo $X", "interval": "1m30s", "retries": 2}, "volumes": [
+            {"volume": "data", "container_path": "/d$"}, {"volume": "data", "container_path": "/e", "mode": "ro"},
+            {"host_path": "/srv/$x", "container_path": "/f"}]});
+        let text = render(&spec, false, &defaults());
+        for part in [
+            "    user: \"app$$1:5\"\n    working_dir: \"/w $$X\"\n",
+            "      - type: \"volume\"\n        source: \"data\"\n        target: \"/d$$\"\n",
+            "        target: \"/e\"\n        read_only: true\n",
+            "        source: \"/srv/$$x\"\n        target: \"/f\"\n        bind:\n          create_host_path: false\n",
+            "    networks:\n      - \"default\"\n",
+            "    cpu_shares: 9\n",
+            "    healthcheck:\n      test:\n        - \"CMD-SHELL\"\n        - \"echo $$X\"\n      interval: \"1m30s\"\n      retries: 2\n",
+            "    restart: \"on-failure:2\"\n",
+            "    logging:\n      driver: \"local\"\n      options:\n        max-file: \"2\"\n        \"tag\": \"$$t\"\n",
+            "volumes:\n  data: {}\n",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(!text.contains("external") && !text.contains("json-file"), "{text}");
+    }
+
+    #[test]
+    fn a_network_is_joined_by_its_name_or_by_its_mode() {
+        let with = |network: &str| render(&json!({"image": "a", "network": network}), false, &defaults());
+        assert!(with("web").contains("    name: \"web\"\n    external: true\n"));
+        for mode in ["none", "bridge"] {
+            let text = with(mode);
+            assert!(text.contains(&format!("    network_mode: \"{mode}\"\n")) && !text.contains("networks"), "{text}");
+        }
+        assert!(!render(&json!({"image": "a", "user": "image"}), false, &defaults()).contains("user:"));
+    }
+
+    #[test]
+    fn a_url_is_never_part_of_the_script_that_asks_it() {
+        let url = "http://localhost/';reboot;$(reboot)";
+        let text = render(&json!({"image": "a", "health_check": {"endpoint": url}}), false, &defaults());
+        assert!(text.contains("        - \"http://localhost/';reboot;$$(reboot)\"\n"), "{text}");
+        assert_eq!(text.matches("reboot").count(), 2);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Containers, index::Container, lifecycle::down, on_disk, store::Record, terms::Terms};
+use super::{Containers, index::Container, on_disk, store::Record, terms::Terms};
 use crate::{
-    domain::{id::Cuid, resources::Cpus, spec::Spec, status::Status},
+    domain::{id::Cuid, spec::Spec, status::Status},
     engine::state::State,
-    error::{Error, Result},
+    error::Result,
     files::root::Mount,
 };
 
@@ -15,14 +15,15 @@ impl Containers {
     /// A request that has created one already gets that one.
     ///
     /// # Errors
-    /// [`Error::NameTaken`], [`Error::ImageNotFound`], [`Error::Invalid`], and those of Compose, the engine and the disk.
+    /// `NameTaken`, `ImageNotFound`, `NetworkNotFound`, `HostPathNotAllowed`, `Invalid`, and those of Compose, the engine and
+    /// the disk.
     pub async fn create(&self, spec: Spec, terms: Terms) -> Result<Container> {
         let this = self.clone();
         self.to_the_end(async move {
             if let Some(made) = this.0.index.made_by(&terms) {
                 return Ok(made);
             }
-            this.check_processors(&spec).await?;
+            this.check_at_hand(&spec).await?;
             let cuid = Cuid::new();
             if let Some(name) = &spec.name {
                 this.0.index.reserve(name, cuid)?;
@@ -39,6 +40,7 @@ impl Containers {
 
     async fn make(&self, cuid: Cuid, spec: Spec, terms: Terms) -> Result<Container> {
         self.ensure_image(&spec.image).await?;
+        self.check_log(&spec).await?;
         let _mark = self.0.under_way.mark(cuid);
         match self.make_all(cuid, &spec, terms).await {
             Ok(record) => {
@@ -57,14 +59,14 @@ impl Containers {
     }
 
     async fn make_all(&self, cuid: Cuid, spec: &Spec, terms: Terms) -> Result<Record> {
-        let (store, owner) = (self.0.store.clone(), self.0.defaults.owner);
+        let (store, owner) = (self.0.store.clone(), spec.owner(self.0.defaults.owner));
         on_disk(move || {
             store.begin(cuid)?;
             Mount::create(&store.folder(cuid), owner).map(drop)
         })
         .await?;
         self.write_project(cuid, spec).await?;
-        self.compose_create(cuid).await?;
+        self.compose_create(cuid, spec, Duration::ZERO).await?;
         let record = Record::new(cuid, spec.clone(), terms.mark);
         let store = self.0.store.clone();
         on_disk(move || store.commit(&record).map(|()| record)).await
@@ -73,8 +75,7 @@ impl Containers {
     /// Takes away what there is of a container whose folder has no `container.json`. What can't be taken away now is when
     /// the server or the engine next starts.
     pub(super) async fn take_away(&self, cuid: Cuid, with_volumes: bool) {
-        let down = down(with_volumes);
-        let removed = match self.compose_minimal(cuid, down, Duration::ZERO).await {
+        let removed = match self.compose_down(cuid, with_volumes).await {
             Ok(()) => {
                 let store = self.0.store.clone();
                 on_disk(move || store.remove(cuid)).await
@@ -84,20 +85,5 @@ impl Containers {
         if let Err(error) = removed {
             tracing::error!(%cuid, %error, "what is left of a container could not be removed; it is tried again");
         }
-    }
-
-    /// The engine refuses more processors than the machine has; that is the caller's mistake, not the project's failure.
-    pub(super) async fn check_processors(&self, spec: &Spec) -> Result<()> {
-        let Some(cpus) = spec.resources.cpus.or(self.0.defaults.cpus).map(Cpus::get) else { return Ok(()) };
-        let there = self.0.engine.processors().await?;
-        if cpus <= there {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            "INVALID_RESOURCES",
-            "resources.cpus",
-            format!("resources.cpus: the machine has {there} processors"),
-            cpus,
-        ))
     }
 }

@@ -20,7 +20,8 @@ impl Containers {
     /// [`crate::error::Error::TooLarge`], [`crate::error::Error::Io`].
     pub async fn deploy(&self, cuid: Cuid, archive: File, to: RelPath, terms: Terms) -> Result<Deployed> {
         self.in_turn(cuid, terms, move |this, _| async move {
-            let (folder, owner, limits) = (this.0.store.folder(cuid), this.0.defaults.owner, this.0.limits);
+            let owner = this.0.index.get(cuid)?.record.spec.owner(this.0.defaults.owner);
+            let (folder, limits) = (this.0.store.folder(cuid), this.0.limits);
             let deployed = on_disk(move || archive::unpack(&folder, archive, &to, owner, limits)).await?;
             tracing::info!(%cuid, files = deployed.files, bytes = deployed.bytes, "archive deployed");
             Ok(deployed)

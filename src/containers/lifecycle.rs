@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Containers, Outcome, on_disk, project::lost_network, store::Change, terms::Terms};
+use super::{Containers, Outcome, failure::lost_network, on_disk, store::Change, terms::Terms};
 use crate::{
     domain::{
         id::Cuid,
@@ -60,7 +60,7 @@ impl Containers {
         let spec = self.0.index.get(cuid)?.record.spec.clone();
         self.ports_are_free(cuid, &spec, state).await?;
         let project = self.write_project(cuid, &spec).await?;
-        let (made, change) = (project.made(state), Change { was_up: state.status.is_up() });
+        let (made, change) = (project.made(state), Change { was_up: state.status.is_up(), volumes: None });
         if made {
             self.limit(cuid, &spec, state).await?;
         } else {
@@ -68,12 +68,12 @@ impl Containers {
         }
         let start = self.start_now(cuid, &spec, grace, command, made);
         // A container that is there and down is either started or not; nothing of it can be half-done.
-        if made && !change.was_up { start.await } else { self.noted(cuid, &spec, change, start).await }
+        if made && !change.was_up { start.await } else { self.noted(cuid, &spec, &change, start).await }
     }
 
     async fn start_now(&self, cuid: Cuid, spec: &Spec, grace: Duration, command: &[&str], made: bool) -> Result<()> {
         if made {
-            self.ensure_network().await?;
+            self.ensure_network(spec).await?;
             match self.compose(cuid, command, grace).await {
                 Err(error) if lost_network(&error) => (),
                 Err(error) => return Err(self.told(cuid, spec, error).await),
@@ -103,7 +103,7 @@ impl Containers {
             move || store.begin_deletion(cuid, remove_volumes).inspect_err(|_| drop(store.undo_deletion(cuid, remove_volumes)));
         on_disk(begin).await?;
         let store = self.0.store.clone();
-        if let Err(error) = self.compose_minimal(cuid, down(remove_volumes), Duration::ZERO).await {
+        if let Err(error) = self.compose_down(cuid, remove_volumes).await {
             on_disk(move || store.undo_deletion(cuid, remove_volumes)).await?;
             self.refresh(cuid).await?;
             return Err(error);
@@ -123,9 +123,4 @@ impl Containers {
     pub async fn check(&self, cuid: Cuid, action: Action) -> Result<Verdict> {
         action.check(self.get(cuid).await?.state.status)
     }
-}
-
-/// The command of Compose that removes a container.
-pub(super) fn down(with_volumes: bool) -> &'static [&'static str] {
-    if with_volumes { &["down", "--timeout", "0", "--volumes"] } else { &["down", "--timeout", "0"] }
 }

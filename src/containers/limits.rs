@@ -6,7 +6,7 @@ use crate::{
     crash::point,
     domain::{
         id::Cuid,
-        resources::{Cpus, Memory, Pids},
+        resources::{CpuShares, Cpus, Memory, Pids},
         spec::Spec,
     },
     engine::{limits::Limits, state::State},
@@ -46,7 +46,7 @@ fn wanted(spec: &Spec, defaults: &Defaults) -> Limits {
         nano_cpus: asked.cpus.or(defaults.cpus).map_or(0, nano),
         memory: asked.memory.as_ref().or(defaults.memory.as_ref()).map_or(0, Memory::bytes),
         pids: asked.pids.or(defaults.pids).map_or(0, Pids::get),
-        cpu_shares: 0,
+        cpu_shares: asked.cpu_shares.map_or(0, CpuShares::get),
     }
 }
 

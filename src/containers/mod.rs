@@ -18,6 +18,8 @@
 
 mod create;
 mod deploy;
+mod door;
+mod failure;
 pub mod index;
 mod lifecycle;
 mod limits;
@@ -27,6 +29,7 @@ mod project;
 mod reconcile;
 pub mod store;
 pub mod terms;
+mod volumes;
 mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -43,6 +46,7 @@ use crate::{
     error::{Error, Result},
     files::archive::Limits,
 };
+use door::HostPaths;
 use index::{Container, Filter, Index, Page, Place};
 use reconcile::UnderWay;
 use store::Store;
@@ -67,6 +71,7 @@ struct Inner {
     template: Template,
     defaults: Defaults,
     limits: Limits,
+    host_paths: HostPaths,
     /// Where changes run: not on the workers that answer requests.
     runtime: Handle,
     changes: TaskTracker,
@@ -92,8 +97,10 @@ impl Containers {
     pub fn open(config: &Config, engine: Engine, compose: Compose, runtime: Handle) -> Result<Self> {
         let template = std::fs::read_to_string(config.template_dir.join("compose.yaml"))
             .map_err(Error::io("read TEMPLATE_DIR/compose.yaml"))?;
+        let store = Store::open(&config.data_dir)?;
         let this = Self(Arc::new(Inner {
-            store: Store::open(&config.data_dir)?,
+            host_paths: HostPaths::new(config.allowed_host_paths.clone(), store.root()),
+            store,
             index: Index::default(),
             compose,
             engine,

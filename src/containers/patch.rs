@@ -13,9 +13,10 @@ use super::{
     terms::Terms,
 };
 use crate::{
-    domain::{id::Cuid, spec::Spec, status::Action},
+    domain::{id::Cuid, network::Network, spec::Spec, status::Action},
     engine::state::State,
     error::{Error, Result},
+    files::root::Mount,
 };
 
 /// How often, and how long apart, a container that was brought up is looked at for a main process that can't be run.
@@ -28,10 +29,8 @@ impl Containers {
     /// A patch that changes nothing touches nothing.
     ///
     /// # Errors
-    /// [`crate::error::Error::Invalid`], [`crate::error::Error::RevisionMismatch`], [`crate::error::Error::InvalidState`],
-    /// [`crate::error::Error::NameTaken`],
-    /// [`crate::error::Error::ImageNotFound`], [`crate::error::Error::PortConflict`], and those of Compose, the engine and the
-    /// disk.
+    /// `Invalid`, `RevisionMismatch`, `InvalidState`, `NameTaken`, `ImageNotFound`, `NetworkNotFound`, `HostPathNotAllowed`,
+    /// `PortConflict`, and those of Compose, the engine and the disk.
     pub async fn patch(&self, cuid: Cuid, patch: Value, terms: Terms) -> Result<Container> {
         self.in_turn(cuid, terms, move |this, terms| async move {
             this.settle(cuid).await;
@@ -65,17 +64,23 @@ impl Containers {
     }
 
     async fn change(&self, old: &Record, new: &Record, state: &State) -> Result<()> {
-        let (cuid, change) = (old.cuid, Change { was_up: state.status.is_up() });
-        self.check_processors(&new.spec).await?;
-        if change.was_up {
+        let (cuid, was_up) = (old.cuid, state.status.is_up());
+        self.check_at_hand(&new.spec).await?;
+        if was_up {
             self.ports_are_free(cuid, &new.spec, state).await?;
         }
         self.ensure_image(&new.spec.image).await?;
+        self.check_log(&new.spec).await?;
+        let change = Change { was_up, volumes: Some(self.volumes(cuid).await?) };
         let work = async {
-            self.bring(cuid, &new.spec, change).await?;
+            let default = self.0.defaults.owner;
+            if new.spec.owner(default) != old.spec.owner(default) {
+                self.give_mount(cuid, &new.spec).await?;
+            }
+            self.bring(cuid, &new.spec, was_up).await?;
             self.commit(new, old).await
         };
-        self.noted(cuid, &old.spec, change, work).await
+        self.noted(cuid, &old.spec, &change, work).await
     }
 
     /// Runs work on a container that may be cut short half-way, noted so that it is put back then to what `old` says, and
@@ -84,11 +89,11 @@ impl Containers {
         &self,
         cuid: Cuid,
         old: &Spec,
-        change: Change,
+        change: &Change,
         work: impl Future<Output = Result<()>>,
     ) -> Result<()> {
-        let store = self.0.store.clone();
-        on_disk(move || store.begin_change(cuid, change)).await?;
+        let (store, noted) = (self.0.store.clone(), change.clone());
+        on_disk(move || store.begin_change(cuid, &noted)).await?;
         if let Err(error) = work.await {
             tracing::warn!(%cuid, %error, "a change failed; what was before is put back");
             self.put_back(cuid, old, change).await;
@@ -108,21 +113,32 @@ impl Containers {
     }
 
     /// Writes the project of `spec`, and brings the container to it: by other limits where that is all there is to do, else
-    /// by recreating it.
-    async fn bring(&self, cuid: Cuid, spec: &Spec, change: Change) -> Result<()> {
+    /// by recreating it. A network of its own goes where it is not on it.
+    async fn bring(&self, cuid: Cuid, spec: &Spec, was_up: bool) -> Result<()> {
         let project = self.write_project(cuid, spec).await?;
         let state = self.refresh(cuid).await?;
         if project.made(&state) {
             self.limit(cuid, spec, &state).await?;
-            if state.status.is_up() || !change.was_up {
+            if state.status.is_up() || !was_up {
                 return Ok(());
             }
         }
-        if !change.was_up {
-            return self.compose_create(cuid).await;
+        if was_up {
+            self.compose_up(cuid, spec, GRACE).await?;
+            self.main_process_runs(cuid).await?;
+        } else {
+            self.compose_create(cuid, spec, Duration::ZERO).await?;
         }
-        self.compose_up(cuid, spec, GRACE).await?;
-        self.main_process_runs(cuid).await
+        if spec.network == Some(Network::Own) {
+            return Ok(());
+        }
+        self.0.engine.remove_network(&format!("{cuid}_default")).await
+    }
+
+    /// Gives the mount's top folder to the container's user; what is in it stays whose it is.
+    async fn give_mount(&self, cuid: Cuid, spec: &Spec) -> Result<()> {
+        let (folder, owner) = (self.0.store.folder(cuid), spec.owner(self.0.defaults.owner));
+        on_disk(move || Mount::create(&folder, owner).map(drop)).await
     }
 
     /// That the main process could be run at all. The engine doesn't tell: the container's init is what it starts, and that
@@ -141,12 +157,16 @@ impl Containers {
 
     /// Puts the old configuration back after a change that failed or was cut short. Where that fails, too, the note of
     /// the change stays: the next action on the container, or the next start of the server, tries again.
-    pub(super) async fn put_back(&self, cuid: Cuid, old: &Spec, change: Change) {
-        let back = match self.bring(cuid, old, change).await {
-            Ok(()) => self.end_change(cuid).await,
-            Err(error) => Err(error),
+    pub(super) async fn put_back(&self, cuid: Cuid, old: &Spec, change: &Change) {
+        let back = async {
+            self.give_mount(cuid, old).await?;
+            self.bring(cuid, old, change.was_up).await?;
+            if let Some(volumes) = &change.volumes {
+                self.drop_volumes(cuid, old, volumes).await?;
+            }
+            self.end_change(cuid).await
         };
-        if let Err(error) = back {
+        if let Err(error) = back.await {
             tracing::error!(%cuid, %error, "the old configuration could not be put back; it is tried again");
         }
     }
@@ -156,7 +176,7 @@ impl Containers {
     pub(super) async fn settle(&self, cuid: Cuid) -> bool {
         let Some(change) = self.interrupted_change(cuid).await else { return false };
         let Ok(container) = self.0.index.get(cuid) else { return false };
-        self.put_back(cuid, &container.record.spec, change).await;
+        self.put_back(cuid, &container.record.spec, &change).await;
         self.interrupted_change(cuid).await.is_some()
     }
 

@@ -3,12 +3,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
-use procfs::{
-    net::{TcpState, tcp, tcp6, udp, udp6},
-    process::{FDTarget, Process, all_processes},
-};
-use serde_json::Value;
-
 use super::{Containers, on_disk};
 use crate::{
     domain::{
@@ -18,6 +12,10 @@ use crate::{
     },
     engine::state::State,
     error::{Error, Result},
+};
+use procfs::{
+    net::{TcpState, tcp, tcp6, udp, udp6},
+    process::{FDTarget, Process, all_processes},
 };
 
 impl Containers {
@@ -40,20 +38,8 @@ impl Containers {
         }
     }
 
-    /// A start that failed, told as what it failed by: a port of the host that is taken, an address that the host hasn't.
-    pub(super) async fn told(&self, cuid: Cuid, spec: &Spec, error: Error) -> Error {
-        let Error::ComposeFailed { stderr, .. } = &error else { return error };
-        if stderr.contains("cannot assign requested address") {
-            return Error::invalid("INVALID_PORT", "ports", "ports: a host_ip is no address of this host", Value::Null);
-        }
-        match named(stderr, &spec.ports) {
-            Some(mapping) => self.conflict(cuid, spec, mapping).await,
-            None => error,
-        }
-    }
-
     /// The conflict about a port that is taken, with its holder where one is found.
-    async fn conflict(&self, cuid: Cuid, spec: &Spec, taken: &PortMapping) -> Error {
+    pub(super) async fn conflict(&self, cuid: Cuid, spec: &Spec, taken: &PortMapping) -> Error {
         let (port, protocol) = (taken.host, taken.protocol);
         let mut holder = self.0.index.port_holder(cuid, spec, port).map(Holder::Ours);
         if holder.is_none() {
@@ -107,18 +93,6 @@ fn listener(port: u16, protocol: Protocol) -> Option<Holder> {
     Some(Holder::Process { name: process.stat().ok()?.comm, pid: process.pid })
 }
 
-/// Which of the ports the engine says is taken, as the last of these has it: `Bind for 0.0.0.0:8080 failed: port is
-/// already allocated`, `listen tcp4 0.0.0.0:8080: bind: address already in use`.
-fn named<'a>(stderr: &str, ports: &'a [PortMapping]) -> Option<&'a PortMapping> {
-    let taken = |line: &&str| line.contains("port is already allocated") || line.contains("address already in use");
-    let line = stderr.lines().rfind(taken)?;
-    let names = |port: u16| {
-        let wanted = format!(":{port}");
-        line.match_indices(&wanted).any(|(at, _)| !line[at + wanted.len()..].starts_with(|c: char| c.is_ascii_digit()))
-    };
-    ports.iter().find(|mapping| mapping.host != 0 && names(mapping.host))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,20 +110,5 @@ mod tests {
         assert!(matches!(listener(port, Protocol::Tcp), Some(Holder::Process { pid: holder, .. }) if holder == pid));
         drop(one);
         assert!(!is_taken(&mapping("tcp")) && listener(port, Protocol::Tcp).is_none());
-    }
-
-    #[test]
-    fn the_engine_s_words_for_a_taken_port_are_understood() {
-        let ports: Vec<PortMapping> =
-            serde_json::from_str(r#"[{"container":1,"host":808},{"container":80,"host":8080}]"#).unwrap();
-        for line in [
-            "Error response from daemon: driver failed programming external connectivity on endpoint c2 (f4f13): Bind for 127.0.0.1:8080 failed: port is already allocated",
-            "Error starting userland proxy: listen tcp4 0.0.0.0:8080: bind: address already in use",
-            "failed to set up container networking: failed to bind host port for 0.0.0.0:8080/tcp: address already in use",
-            "failed to bind port [::]:8080/tcp: address already in use",
-        ] {
-            assert_eq!(named(line, &ports).map(|port| port.host), Some(8080), "{line}");
-        }
-        assert_eq!(named("No such image: a:8080", &ports), None);
     }
 }

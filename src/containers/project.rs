@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Containers, Inner, on_disk};
+use super::{Containers, GRACE, Inner, failure::lost_network, on_disk};
 use crate::{
     compose::{
         self,
@@ -33,12 +33,14 @@ networks:
 "#;
 
 impl Containers {
-    /// The project as it should stand on the disk now, where it is written if it does not: `boot.py` may have come or gone.
+    /// The project as it should stand on the disk now, where it is written if it does not: `boot.py` may have come or gone. A host
+    /// path that may not be mounted any more is refused.
     pub(super) async fn write_project(&self, cuid: Cuid, spec: &Spec) -> Result<Rendered> {
         let this = self.clone();
         let spec = spec.clone();
         on_disk(move || {
             let Inner { store, defaults, template, .. } = &*this.0;
+            let spec = this.0.host_paths.resolve(spec)?;
             let boot = spec.command.is_none() && has_boot(&store.folder(cuid));
             let project = render::Project { cuid, spec: &spec, boot, defaults, network: NETWORK }.render(template);
             if store.project(cuid)?.as_ref() != Some(&project.text) {
@@ -62,16 +64,35 @@ impl Containers {
         self.0.compose.run_text(&name, &render::minimal(&name, "none"), command, grace).await
     }
 
-    /// Creates or recreates the container without starting it, whose project has been written and whose image is there.
-    pub(super) async fn compose_create(&self, cuid: Cuid) -> Result<()> {
-        self.ensure_network().await?;
-        self.compose(cuid, &["create", "--no-build", "--pull", "never"], Duration::ZERO).await
+    /// Removes what the engine has of the container: itself, its own network, and with `with_volumes` its volumes.
+    pub(super) async fn compose_down(&self, cuid: Cuid, with_volumes: bool) -> Result<()> {
+        let name = cuid.to_string();
+        let (volumes, more): (Vec<String>, &[&str]) =
+            if with_volumes { (self.0.engine.volumes(&name).await?, &["--volumes"]) } else { (Vec::new(), &[]) };
+        let command = [&["down", "--timeout", "0"], more].concat();
+        self.0.compose.run_text(&name, &render::removal(&name, &volumes), &command, Duration::ZERO).await
+    }
+
+    /// Creates or recreates the container without starting it, whose project has been written and whose image is there. `grace`
+    /// is how long a running one may take to stop.
+    pub(super) async fn compose_create(&self, cuid: Cuid, spec: &Spec, grace: Duration) -> Result<()> {
+        self.ensure_network(spec).await?;
+        let new = self.new_volumes(cuid, spec).await?;
+        let created = self.compose(cuid, &["create", "--no-build", "--pull", "never"], grace).await;
+        if let Err(error) = created {
+            return Err(self.told(cuid, spec, error).await);
+        }
+        self.give_volumes(cuid, spec, &new).await
     }
 
     /// Creates or recreates the container, whose project has been written and whose image is there, and starts it. `grace`
     /// is how long a running one may take to stop.
     pub(super) async fn compose_up(&self, cuid: Cuid, spec: &Spec, grace: Duration) -> Result<()> {
-        self.ensure_network().await?;
+        self.ensure_network(spec).await?;
+        if !self.new_volumes(cuid, spec).await?.is_empty() {
+            // Its program is to find them its own.
+            self.compose_create(cuid, spec, grace.max(GRACE)).await?;
+        }
         let seconds = grace.as_secs().to_string();
         let command = ["up", "--detach", "--no-build", "--pull", "never", "--timeout", &seconds];
         let up = match self.compose(cuid, &command, grace).await {
@@ -102,8 +123,11 @@ impl Containers {
         })
     }
 
-    /// Makes the shared network where it is missing.
-    pub(super) async fn ensure_network(&self) -> Result<()> {
+    /// That the container's network is there; the shared one is made where it is missing.
+    pub(super) async fn ensure_network(&self, spec: &Spec) -> Result<()> {
+        if spec.network.is_some() {
+            return self.check_network(spec).await;
+        }
         if self.0.engine.has_network(NETWORK).await? {
             return Ok(());
         }
@@ -118,11 +142,6 @@ impl Rendered {
     pub(super) fn made(&self, state: &State) -> bool {
         state.labels.get(PROJECT_LABEL) == Some(&self.digest)
     }
-}
-
-/// Whether a start failed because the container's network, which it holds by id, is not there any more.
-pub(super) fn lost_network(error: &Error) -> bool {
-    matches!(error, Error::ComposeFailed { stderr, .. } if stderr.contains("network") && (stderr.contains("not found") || stderr.contains("could not find")))
 }
 
 fn has_boot(folder: &std::path::Path) -> bool {

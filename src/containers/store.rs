@@ -11,6 +11,7 @@
 //! A folder without `container.json` is a creation or a deletion that a crash cut short, and is removed at start.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -65,9 +66,12 @@ fn first_revision() -> u64 {
 }
 
 /// What `change.json` holds: enough to put the old configuration back.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Change {
     pub was_up: bool,
+    /// The volumes that the container had: others are the change's own, and go with it.
+    #[serde(default)]
+    pub volumes: Option<BTreeSet<String>>,
 }
 
 /// What the folder of a container turns out to be when the server starts.
@@ -109,6 +113,11 @@ impl Store {
     /// Lets another server have the folder; nothing is written to it any more.
     pub fn release(&self) {
         let _ = flock(&*self.lock, FlockOperation::Unlock);
+    }
+
+    /// `DATA_DIR`, without links.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The folder of a container, whether or not it is there.
@@ -173,8 +182,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn begin_change(&self, cuid: Cuid, change: Change) -> Result<()> {
-        self.write_json(cuid, CHANGE, &change)
+    pub fn begin_change(&self, cuid: Cuid, change: &Change) -> Result<()> {
+        self.write_json(cuid, CHANGE, change)
     }
 
     /// Notes that the change is over, by whatever way.
@@ -348,7 +357,7 @@ mod tests {
         let cuid = Cuid::new();
         store.begin(cuid).unwrap();
         assert!(store.interrupted_change(cuid).unwrap().is_none());
-        store.begin_change(cuid, Change { was_up: true }).unwrap();
+        store.begin_change(cuid, &Change { was_up: true, volumes: None }).unwrap();
         assert!(store.interrupted_change(cuid).unwrap().is_some_and(|change| change.was_up));
         store.end_change(cuid).unwrap();
         store.end_change(cuid).unwrap();

@@ -32,10 +32,10 @@ fn refused(document: &Value, path: &str, message: &str, code_of: impl Fn(&str) -
     };
     let top = path.split(['.', '[']).next().unwrap_or_default();
     let code = if field == "body" { "INVALID_JSON" } else { code_of(if top.is_empty() { &field } else { top }) };
-    // What was sent in env may be a secret, and the type errors of serde repeat it.
-    let secret = top == "env";
+    // What was sent in env or to a log driver may be a secret, and the type errors of serde repeat it.
+    let secret = top == "env" || path.starts_with("log.options");
     let message =
-        if secret && message.starts_with("invalid ") { "env maps names to strings, numbers and booleans" } else { message };
+        if secret && message.starts_with("invalid ") { "it maps names to strings, numbers and booleans" } else { message };
     let provided =
         if secret || field == "body" { Value::Null } else { document.pointer(&pointer(&field)).cloned().unwrap_or(Value::Null) };
     Error::invalid(code, &field, format!("{field}: {message}"), provided)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Limits of a container; what is absent falls back to the server's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object of cpus, memory and pids")]
+#[serde(deny_unknown_fields, expecting = "an object of cpus, memory, pids and cpu_shares")]
 pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<Cpus>,
@@ -12,6 +12,8 @@ pub struct Resources {
     pub memory: Option<Memory>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<Pids>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<CpuShares>,
 }
 
 /// Processors, from 0.01. Docker takes 0 as no limit, which nobody means who writes it.
@@ -50,6 +52,25 @@ impl TryFrom<i64> for Pids {
     fn try_from(count: i64) -> Result<Self, Self::Error> {
         // 2^22 is the kernel's own PID_MAX_LIMIT.
         if (1..=4_194_304).contains(&count) { Ok(Self(count)) } else { Err("pids is a count from 1 to 4194304") }
+    }
+}
+
+/// The container's share of busy processors, against 1024 for one that has none given; the kernel takes 2 to 262144.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct CpuShares(i64);
+
+impl CpuShares {
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for CpuShares {
+    type Error = &'static str;
+
+    fn try_from(shares: i64) -> Result<Self, Self::Error> {
+        if (2..=262_144).contains(&shares) { Ok(Self(shares)) } else { Err("cpu_shares is a number from 2 to 262144") }
     }
 }
 
@@ -155,6 +176,9 @@ mod tests {
             r#"{"pids":1.5}"#,
             r#"{"memory":512}"#,
             r#"{"cpu":1}"#,
+            r#"{"cpu_shares":0}"#,
+            r#"{"cpu_shares":1}"#,
+            r#"{"cpu_shares":262145}"#,
         ] {
             assert!(serde_json::from_str::<Resources>(json).is_err(), "{json}");
         }

@@ -7,10 +7,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    health::HealthCheck,
     json,
+    log::Log,
+    network::Network,
+    owner::Owner,
     port::PortMapping,
     resources::Resources,
-    text::{Command, EnvName, EnvValue, Image, LabelKey, Name, Tag, Text},
+    restart::{RestartPolicy, Retries},
+    text::{Command, EnvName, EnvValue, Image, LabelKey, Name, Tag, Text, WorkingDir},
+    user::User,
+    volume::{Source, Volume},
 };
 use crate::error::{Error, Result};
 
@@ -19,6 +26,9 @@ const STRING_BYTES: usize = 128 * 1024 - 1;
 
 /// How many ports one container may publish: each costs the engine tens of milliseconds at every start.
 const PORTS: usize = 100;
+
+/// How many volumes one container may have.
+const VOLUMES: usize = 50;
 
 /// The specification of a container, as in the body of a creation and in every answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +50,24 @@ pub struct Spec {
     pub resources: Resources,
     #[serde(default, deserialize_with = "null_is_absent")]
     pub ports: Vec<PortMapping>,
+    #[serde(default, deserialize_with = "null_is_absent")]
+    pub volumes: Vec<Volume>,
+    /// Absent: the network that all containers of the server share.
+    #[serde(default)]
+    pub network: Option<Network>,
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    #[serde(default)]
+    pub restart_policy: Option<RestartPolicy>,
+    /// Absent: the server's default.
+    #[serde(default)]
+    pub user: Option<User>,
+    /// Absent: `/app`.
+    #[serde(default)]
+    pub working_dir: Option<WorkingDir>,
+    /// Absent: the site's own.
+    #[serde(default)]
+    pub log: Option<Log>,
 }
 
 impl Spec {
@@ -53,6 +81,8 @@ impl Spec {
         }
         let spec: Self = json::read(document, code_of)?;
         spec.check_ports()?;
+        spec.check_volumes()?;
+        spec.check_pairs()?;
         spec.check_sizes()?;
         Ok(spec)
     }
@@ -92,6 +122,36 @@ impl Spec {
         Ok(())
     }
 
+    fn check_volumes(&self) -> Result<()> {
+        if self.volumes.len() > VOLUMES {
+            let message = format!("volumes: at most {VOLUMES}");
+            return Err(Error::invalid("INVALID_VOLUME", "volumes", message, self.volumes.len()));
+        }
+        for (index, volume) in self.volumes.iter().enumerate() {
+            let path = &volume.container_path;
+            if self.volumes[..index].iter().any(|other| other.container_path == *path) {
+                let field = format!("volumes[{index}].container_path");
+                let message = format!("{field}: two volumes can't stand at the same path");
+                return Err(Error::invalid("INVALID_VOLUME", field, message, path.as_str()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What can't go together.
+    fn check_pairs(&self) -> Result<()> {
+        if self.network == Some(Network::None) && !self.ports.is_empty() {
+            return Err(Error::invalid("INVALID_NETWORK", "network", "network: without a network no port is published", "none"));
+        }
+        match self.restart_policy {
+            Some(policy) if !policy.is_consistent() => {
+                let (field, retries) = ("restart_policy.max_retries", policy.max_retries.map(Retries::get));
+                Err(Error::invalid("INVALID_RESTART_POLICY", field, format!("{field}: it goes only with on-failure"), retries))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// That the kernel can start a program with it: one string of an environment or a command is bounded there.
     fn check_sizes(&self) -> Result<()> {
         let too_long = |code, field: String| {
@@ -118,6 +178,19 @@ impl Spec {
         }
     }
 
+    /// The container's own volumes, each as often as it is mounted.
+    pub fn own_volumes(&self) -> impl Iterator<Item = &str> {
+        self.volumes.iter().filter_map(|volume| match &volume.source {
+            Source::Volume(name) => Some(name.as_str()),
+            Source::Host(_) => None,
+        })
+    }
+
+    /// Whose the mount and the files in it are: the container's user where that is known by number, else `default`.
+    pub fn owner(&self, default: Owner) -> Owner {
+        self.user.as_ref().and_then(User::owner).unwrap_or(default)
+    }
+
     /// Tags joined as the container sees them in `TAGS`.
     pub fn joined_tags(&self) -> String {
         self.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(",")
@@ -139,6 +212,13 @@ fn code_of(field: &str) -> &'static str {
         "labels" => "INVALID_LABELS",
         "resources" => "INVALID_RESOURCES",
         "ports" => "INVALID_PORT",
+        "volumes" => "INVALID_VOLUME",
+        "network" => "INVALID_NETWORK",
+        "health_check" => "INVALID_HEALTH_CHECK",
+        "restart_policy" => "INVALID_RESTART_POLICY",
+        "user" => "INVALID_USER",
+        "working_dir" => "INVALID_WORKING_DIR",
+        "log" => "INVALID_LOG",
         _ => "INVALID_JSON",
     }
 }
@@ -165,6 +245,16 @@ mod tests {
             Err(Error::Invalid(invalid)) => *invalid,
             other => panic!("{document} gave {other:?}"),
         }
+    }
+
+    #[track_caller]
+    fn check_refusal(document: &Value, code: &str, field: &str) {
+        let invalid = refusal(document);
+        assert_eq!((invalid.code, invalid.field.as_str()), (code, field), "{document}: {}", invalid.message);
+    }
+
+    fn volume(path: &str) -> Value {
+        json!({"volume": "v", "container_path": path})
     }
 
     #[test]
@@ -200,14 +290,59 @@ mod tests {
             (json!({"image": "a", "tags": ["x".repeat(STRING_BYTES)]}), "INVALID_TAGS", "tags"),
             (json!({"image": "a", "ports": vec![json!({"container": 1}); PORTS + 1]}), "INVALID_PORT", "ports"),
         ] {
-            let invalid = refusal(&document);
-            assert_eq!((invalid.code, invalid.field.as_str()), (code, field), "{document}: {}", invalid.message);
+            check_refusal(&document, code, field);
+        }
+    }
+
+    #[test]
+    fn every_mistake_in_how_it_runs_is_told_with_its_code_and_field() {
+        for (document, code, field) in [
+            (json!({"image": "a", "volumes": [volume("/a"), {"volume": "v"}]}), "INVALID_VOLUME", "volumes[1].container_path"),
+            (
+                json!({"image": "a", "volumes": [{"host_path": "x", "container_path": "/a"}]}),
+                "INVALID_VOLUME",
+                "volumes[0].host_path",
+            ),
+            (json!({"image": "a", "volumes": [{"container_path": "/a"}]}), "INVALID_VOLUME", "volumes[0]"),
+            (json!({"image": "a", "volumes": [volume("/a"), volume("/a")]}), "INVALID_VOLUME", "volumes[1].container_path"),
+            (
+                json!({"image": "a", "volumes": (0..=VOLUMES).map(|at| volume(&format!("/{at}"))).collect::<Vec<_>>()}),
+                "INVALID_VOLUME",
+                "volumes",
+            ),
+            (
+                json!({"image": "a", "volumes": [{"volume": "v", "container_path": "/a", "ro": true}]}),
+                "UNKNOWN_FIELD",
+                "volumes[0].ro",
+            ),
+            (json!({"image": "a", "network": "host"}), "INVALID_NETWORK", "network"),
+            (json!({"image": "a", "network": "none", "ports": [{"container": 1}]}), "INVALID_NETWORK", "network"),
+            (json!({"image": "a", "health_check": {}}), "INVALID_HEALTH_CHECK", "health_check"),
+            (
+                json!({"image": "a", "health_check": {"test": "x", "interval": "1"}}),
+                "INVALID_HEALTH_CHECK",
+                "health_check.interval",
+            ),
+            (json!({"image": "a", "restart_policy": {"type": "x"}}), "INVALID_RESTART_POLICY", "restart_policy.type"),
+            (
+                json!({"image": "a", "restart_policy": {"type": "no", "max_retries": 1}}),
+                "INVALID_RESTART_POLICY",
+                "restart_policy.max_retries",
+            ),
+            (json!({"image": "a", "user": "a b"}), "INVALID_USER", "user"),
+            (json!({"image": "a", "working_dir": "app"}), "INVALID_WORKING_DIR", "working_dir"),
+            (json!({"image": "a", "log": {"driver": 1}}), "INVALID_LOG", "log.driver"),
+            (json!({"image": "a", "log": {"driver": "x", "options": {"a": null}}}), "INVALID_LOG", "log.options.a"),
+            (json!({"image": "a", "resources": {"cpu_shares": 1}}), "INVALID_RESOURCES", "resources.cpu_shares"),
+        ] {
+            check_refusal(&document, code, field);
         }
     }
 
     #[test]
     fn null_is_as_good_as_absent_but_for_the_image() {
-        let nulls = json!({"image": "a", "name": null, "command": null, "env": null, "tags": null, "labels": null, "resources": null, "ports": null});
+        let nulls = json!({"image": "a", "name": null, "command": null, "env": null, "tags": null, "labels": null, "resources": null, "ports": null,
+            "volumes": null, "network": null, "health_check": null, "restart_policy": null, "user": null, "working_dir": null, "log": null});
         assert_eq!(Spec::from_json(&nulls).unwrap(), Spec::from_json(&json!({"image": "a"})).unwrap());
     }
 
@@ -216,6 +351,8 @@ mod tests {
         assert_eq!(refusal(&json!({"image": "a", "ports": [{"container": 80, "host": 70000}]})).provided, json!(70000));
         for env in [json!("hunter2"), json!({"A": ["hunter2"]}), json!({"A=B": "hunter2"}), json!(["hunter2"])] {
             let invalid = refusal(&json!({"image": "a", "env": env}));
+            assert!(invalid.provided.is_null() && !invalid.message.contains("hunter2"), "{}", invalid.message);
+            let invalid = refusal(&json!({"image": "a", "log": {"driver": "splunk", "options": {"splunk-token": [env]}}}));
             assert!(invalid.provided.is_null() && !invalid.message.contains("hunter2"), "{}", invalid.message);
         }
     }

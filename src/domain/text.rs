@@ -1,11 +1,13 @@
 //! The texts of a specification, each checked once: an image's reference, a name, env names and values, tags, labels, a
-//! command. Whatever passes here can be written into a project and arrives in the container unchanged.
+//! command, a working directory; and how such a text is made. Whatever passes here can be written into a project and arrives in the container unchanged.
 
 use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
+
+use super::volume::PATH_BYTES;
 
 /// Makes a newtype around a checked `String` that reads from and writes to JSON as a string.
 macro_rules! text {
@@ -31,6 +33,17 @@ macro_rules! text {
         }
     };
 }
+pub(super) use text;
+
+text!(
+    /// A folder of the container.
+    WorkingDir,
+    |text| if text.starts_with('/') && !text.contains('\0') && text.len() < PATH_BYTES {
+        Ok(())
+    } else {
+        Err("a working directory is an absolute path without NUL".into())
+    }
+);
 
 text!(
     /// An OCI image reference, such as `python:3.12-slim`, as it was asked for.
@@ -90,7 +103,7 @@ text!(
     |text| if text.contains('\0') { Err("a text here has no NUL".into()) } else { Ok(()) }
 );
 
-/// The value of an environment variable; a number or a boolean is taken as its JSON text.
+/// The value of an environment variable or of a log driver's option; a number or a boolean is taken as its JSON text.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct EnvValue(String);
 
@@ -119,7 +132,7 @@ impl<'de> Deserialize<'de> for EnvValue {
             }
             Value::Number(number) => Ok(Self(number.to_string())),
             Value::Bool(flag) => Ok(Self(flag.to_string())),
-            _ => Err(de::Error::custom("a variable's value is a string without NUL, a number or a boolean")),
+            _ => Err(de::Error::custom("a value is a string without NUL, a number or a boolean")),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The Docker Engine over its API, by bollard: what berth watches containers with and talks to them through.
-//! It changes nothing of them but their limits, and knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
+//! It changes none but for what Compose has no call for: a container's limits, whose a new volume is, and taking away what a
+//! container has left behind. It knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
 
 pub mod exec;
 mod hijack;
 pub mod limits;
 pub mod logs;
 pub mod processes;
+pub mod site;
 pub mod state;
+pub mod volumes;
 pub mod watch;
 
 use std::{
@@ -64,15 +67,6 @@ impl Engine {
         Ok(self.docker()?.version().await.map_err(failed)?.version.unwrap_or_default())
     }
 
-    /// How many processors the engine can give.
-    ///
-    /// # Errors
-    /// [`Error::EngineUnavailable`].
-    pub async fn processors(&self) -> Result<f64> {
-        let count = self.docker()?.info().await.map_err(failed)?.ncpu.unwrap_or(i64::MAX);
-        Ok(i32::try_from(count).unwrap_or(i32::MAX).into())
-    }
-
     /// Whether the engine is reached by a socket of this host, and so most likely runs on it.
     pub fn is_local(&self) -> bool {
         self.host.starts_with("unix://")
@@ -114,6 +108,11 @@ fn present<T>(answer: std::result::Result<T, Failure>) -> Result<bool> {
         Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
         Err(failure) => Err(failed(failure)),
     }
+}
+
+/// What was to be removed is gone, if it ever was there.
+fn absent<T>(answer: std::result::Result<T, Failure>) -> Result<()> {
+    present(answer).map(drop)
 }
 
 /// A failure of the engine's API in berth's words: an answer is a refusal, anything else is silence.

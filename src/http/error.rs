@@ -144,6 +144,7 @@ impl From<&Error> for ApiError {
         let message = match error {
             // It begins with the field's name, or is the contract's own sentence.
             Error::Invalid(invalid) => invalid.message.clone(),
+            Error::HostPathNotAllowed { .. } => error.to_string(),
             error => capitalized(&error.to_string()),
         };
         let mut this = Self::new(status, id, code, message, details);
@@ -167,6 +168,13 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             "IMAGE_NOT_FOUND",
             json!({"field": "image", "provided": image, "reason": reason}),
         ),
+        Error::HostPathNotAllowed { field, provided } => {
+            let details = json!({"field": field, "provided": provided});
+            (StatusCode::FORBIDDEN, "permission_denied", "HOST_PATH_NOT_ALLOWED", details)
+        }
+        Error::NetworkNotFound(name) => {
+            (StatusCode::NOT_FOUND, "not_found", "NETWORK_NOT_FOUND", json!({"field": "network", "provided": name}))
+        }
         Error::NameTaken { name, holder } => {
             let details = json!({"field": "name", "provided": name, "cuid": holder});
             (StatusCode::CONFLICT, "conflict", "CONTAINER_ALREADY_EXISTS", details)

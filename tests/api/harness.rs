@@ -236,6 +236,15 @@ impl Drop for TestApp {
         if !cuids.is_empty() {
             let cuids: Vec<&str> = cuids.iter().map(String::as_str).collect();
             docker(&[&["rm", "--force", "--volumes"], &cuids[..]].concat());
+            let named: Vec<String> = cuids.iter().flat_map(|cuid| ["--filter".to_owned(), format!("name={cuid}")]).collect();
+            let named: Vec<&str> = named.iter().map(String::as_str).collect();
+            for kind in ["volume", "network"] {
+                let left = docker(&[&[kind, "ls", "--quiet"], &named[..]].concat());
+                let left: Vec<&str> = left.lines().collect();
+                if !left.is_empty() {
+                    docker(&[&[kind, "rm"], &left[..]].concat());
+                }
+            }
         }
     }
 }
@@ -255,6 +264,12 @@ pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 pub(crate) fn docker(arguments: &[&str]) -> String {
     let output = std::process::Command::new("docker").args(arguments).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What the engine says of a container.
+pub(crate) fn inspect(cuid: &str) -> Value {
+    let all: Value = serde_json::from_str(&docker(&["inspect", cuid])).unwrap();
+    all[0].clone()
 }
 
 /// A zip archive of these files.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{BUSYBOX, TestApp, docker};
+use crate::harness::{BUSYBOX, TestApp, docker, inspect};
 
 /// Standing hostile texts. None has a comma, which tags can't have.
 const TEXTS: [&str; 22] = [
@@ -74,6 +74,43 @@ async fn env_names_and_words_of_a_command_arrive_unchanged() {
     }
     let inspected: Value = serde_json::from_str(&docker(&["inspect", &cuid])).unwrap();
     assert_eq!(inspected[0]["Config"]["Cmd"], json!(command));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_checks_and_log_options_arrive_unchanged() {
+    let world = tempfile::tempdir().unwrap();
+    let host = world.path().canonicalize().unwrap();
+    let app = TestApp::start_with([("ALLOWED_HOST_PATHS", host.display().to_string())]).await;
+    let names: Vec<&str> = TEXTS.into_iter().filter(|text| !text.contains([':', '/'])).collect();
+    let mut volumes = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        std::fs::create_dir(host.join(name)).unwrap();
+        std::fs::write(host.join(name).join("file"), name).unwrap();
+        volumes.push(json!({"host_path": host.join(name), "container_path": format!("/host/{name}")}));
+        volumes.push(json!({"volume": format!("v{at}"), "container_path": format!("/own/{name}")}));
+    }
+    let (working_dir, joined) = (format!("/w/{}", TEXTS.join("/")), TEXTS.join("|"));
+    let test: Vec<&str> = ["CMD", "echo"].into_iter().chain(TEXTS).collect();
+    let cuid = app
+        .run(&json!({"image": BUSYBOX, "command": "sleep 1000", "volumes": volumes, "working_dir": working_dir,
+            "health_check": {"test": test}, "log": {"driver": "json-file", "options": {"labels": joined}}}))
+        .await;
+    let shown = inspect(&cuid);
+    assert_eq!((&shown["Config"]["Healthcheck"]["Test"], &shown["Config"]["WorkingDir"]), (&json!(test), &json!(working_dir)));
+    assert_eq!(shown["HostConfig"]["LogConfig"]["Config"]["labels"], joined);
+    for name in names {
+        let script = "cat \"/host/$1/file\" && touch \"/own/$1/file\"";
+        assert_eq!(
+            docker(&["exec", "--workdir", "/", &cuid, "sh", "-c", &format!("{script} && echo -n .")[..], "sh", name]),
+            format!("{name}.")
+        );
+    }
+    let line = json!({"image": BUSYBOX, "health_check": {"test": joined}, "user": "a$HOME:$$"});
+    app.post_json("/containers", &line).await.refused(400, "INVALID_USER", "user");
+    let line = json!({"image": BUSYBOX, "health_check": {"test": joined}, "user": "a$HOME:b$"});
+    let shown = inspect(&app.create(&line).await);
+    assert_eq!(shown["Config"]["Healthcheck"]["Test"], json!(["CMD-SHELL", joined]));
+    assert_eq!(shown["Config"]["User"], "a$HOME:b$");
 }
 
 #[tokio::test(flavor = "multi_thread")]
