@@ -347,6 +347,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_can_be_sent_again_and_every_field_taken_back() {
+        let whole = json!({"image": "a", "name": "n", "command": "b c", "env": {"A": 1}, "tags": ["t"], "labels": {"k": "v"},
+            "resources": {"cpu_shares": 2}, "ports": [{"container": 1}], "volumes": [{"host_path": "/h", "container_path": "/c"}],
+            "network": "own", "health_check": {"test": "x", "retries": 1}, "restart_policy": {"type": "on-failure", "max_retries": 1},
+            "user": "1:1", "working_dir": "/w", "log": {"driver": "d", "options": {"o": true}}});
+        let spec = Spec::from_json(&whole).unwrap();
+        let shown = Value::Object(spec.to_json());
+        assert_eq!(Spec::from_json(&shown).unwrap(), spec);
+        let fields: Vec<&String> = shown.as_object().unwrap().keys().filter(|field| *field != "image").collect();
+        assert_eq!(fields.len() + 1, whole.as_object().unwrap().len(), "a field is missing here");
+        let nulls = fields.into_iter().map(|field| (field.clone(), Value::Null)).collect();
+        assert_eq!(spec.patched(&Value::Object(nulls)).unwrap(), Spec::from_json(&json!({"image": "a"})).unwrap());
+    }
+
+    #[test]
     fn what_was_sent_is_repeated_but_never_an_env_value() {
         assert_eq!(refusal(&json!({"image": "a", "ports": [{"container": 80, "host": 70000}]})).provided, json!(70000));
         for env in [json!("hunter2"), json!({"A": ["hunter2"]}), json!({"A=B": "hunter2"}), json!(["hunter2"])] {
