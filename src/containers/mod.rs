@@ -19,6 +19,7 @@
 mod create;
 mod deploy;
 mod door;
+mod durable;
 mod failure;
 pub mod index;
 mod lifecycle;

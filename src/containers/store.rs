@@ -1,4 +1,4 @@
-//! `DATA_DIR`: a folder a container, and what its files mean. Every write is to a new file, synced, then renamed.
+//! `DATA_DIR`: a folder a container, and what its files mean.
 //!
 //! ```text
 //! data/<cuid>/
@@ -12,9 +12,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,10 +23,12 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
-use super::terms::Mark;
+use super::{
+    durable::{optional, read_json, sweep, sync, write},
+    terms::Mark,
+};
 use crate::{
     crash::point,
     domain::{id::Cuid, spec::Spec},
@@ -158,7 +159,7 @@ impl Store {
     /// Removes what a crash left of files that were being written. To be called while nobody writes.
     pub fn sweep(&self, cuid: Cuid) {
         for name in [RECORD, PROJECT, CHANGE] {
-            let _ = fs::remove_file(aside(&self.folder(cuid), name));
+            sweep(&self.folder(cuid), name);
         }
     }
 
@@ -257,50 +258,6 @@ impl Store {
         let text = serde_json::to_vec_pretty(value).map_err(|error| Error::io(format!("write {name}"))(error.into()))?;
         write(&self.folder(cuid), name, &text)
     }
-}
-
-/// Writes a file whole: aside, synced, then under its name.
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let aside = aside(folder, name);
-    // The specification and the project hold env values, which are nobody else's.
-    let options = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
-    let written = options.open(&aside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        point(&format!("before {name} is in its place"));
-        fs::rename(&aside, folder.join(name))?;
-        point(&format!("after {name} is in its place"));
-        Ok(())
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    written.map_err(Error::io(format!("write {name}")))?;
-    sync(folder)
-}
-
-/// Where a file is written before it has its name.
-fn aside(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!(".{name}.new"))
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<Option<T>> {
-    let Some(text) = optional(fs::read(path)).map_err(Error::io(format!("read {name}")))? else { return Ok(None) };
-    // Through `Value`, because an error of serde's would repeat what it read, env values included.
-    let read = serde_json::from_slice::<Value>(&text).ok().and_then(|value| serde_json::from_value(value).ok());
-    read.map(Some).ok_or_else(|| Error::io(format!("read {name}"))(io::Error::other("it is not what the server wrote")))
-}
-
-/// A file that is not there is an answer, not a failure.
-fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        result => result.map(Some),
-    }
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync the container's folder"))
 }
 
 #[cfg(test)]

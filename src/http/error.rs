@@ -204,6 +204,17 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             };
             (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", code, json!({"field": "body", "limit": limit}))
         }
+        Error::ComposeFailed { .. }
+        | Error::ComposeTimeout { .. }
+        | Error::EngineUnavailable(_)
+        | Error::EngineRefused(_)
+        | Error::Io { .. } => failure(error),
+    }
+}
+
+/// What is not the caller's doing.
+fn failure(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
+    match error {
         Error::ComposeFailed { command, exit_code, stderr } => {
             let details = json!({"command": command, "exit_code": exit_code, "stderr": stderr});
             (StatusCode::INTERNAL_SERVER_ERROR, "compose_error", "COMPOSE_FAILED", details)
@@ -217,7 +228,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::Io { source, .. } if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
             (StatusCode::INSUFFICIENT_STORAGE, "io_error", "STORAGE_FULL", json!({}))
         }
-        Error::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "io_error", "IO_FAILED", json!({})),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "io_error", "IO_FAILED", json!({})),
     }
 }
 

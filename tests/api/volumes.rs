@@ -136,6 +136,23 @@ async fn volumes_go_with_their_container_only_where_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_a_deletion_or_a_creation_leaves_no_volume() {
+    let mut app = TestApp::start().await;
+    let spec = sleeper(&json!([{"volume": "a", "container_path": "/a"}]));
+    let [made, deleted, kept] = [app.create(&spec).await, app.create(&spec).await, app.create(&spec).await];
+    app.shut_down().await;
+    fs::remove_file(app.folder(&made).join("container.json")).unwrap();
+    fs::rename(app.folder(&deleted).join("container.json"), app.folder(&deleted).join("deleted-with-volumes.json")).unwrap();
+    fs::rename(app.folder(&kept).join("container.json"), app.folder(&kept).join("deleted.json")).unwrap();
+    app.restart().await;
+    until("all are gone", async || app.data_entries().is_empty()).await;
+    assert!(volumes(&made).is_empty() && volumes(&deleted).is_empty());
+    let left = volumes(&kept);
+    docker(&["volume", "rm", &format!("{kept}_a")]);
+    assert!(!left.is_empty(), "without being asked to, a deletion takes no volumes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_in_a_change_leaves_none_of_its_volumes() {
     let mut app = TestApp::start().await;
     let cuid = app.create(&sleeper(&json!([{"volume": "a", "container_path": "/a"}]))).await;
