@@ -66,6 +66,8 @@ pub struct Defaults {
     pub cpus: Option<Cpus>,
     pub memory: Option<Memory>,
     pub pids: Option<Pids>,
+    /// How many containers at most have their places on one shared network.
+    pub network_containers: usize,
 }
 
 /// Bounds on uploads.
@@ -238,6 +240,10 @@ impl Reader<'_> {
             })?,
             memory: self.optional("DEFAULT_MEMORY", "a size such as 512m", |value| Memory::try_from(value.to_owned()).ok())?,
             pids: self.optional("DEFAULT_PIDS", "a count from 1", |value| Pids::try_from(value.parse::<i64>().ok()?).ok())?,
+            // A bridge of Linux has 1,024 ports.
+            network_containers: self.with("NETWORK_CONTAINERS", "1000", "a count from 1 to 1000", |value| {
+                value.parse().ok().filter(|count| (1..=1000).contains(count))
+            })?,
         })
     }
 
@@ -288,6 +294,7 @@ mod tests {
             ("DEFAULT_CPUS", "0"),
             ("DEFAULT_MEMORY", "lots"),
             ("DEFAULT_PIDS", "-1"),
+            ("NETWORK_CONTAINERS", "1001"),
             ("MAX_UPLOAD_BYTES", "2G"),
             ("ALLOWED_ORIGINS", "panel.example.org"),
             ("ALLOWED_HOST_PATHS", "/srv,media"),

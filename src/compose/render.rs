@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn defaults() -> Defaults {
-        Defaults { owner: "1000:1000".parse().unwrap(), cpus: None, memory: None, pids: None }
+        Defaults { owner: "1000:1000".parse().unwrap(), cpus: None, memory: None, pids: None, network_containers: 1 }
     }
 
     #[test]

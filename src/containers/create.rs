@@ -30,8 +30,9 @@ impl Containers {
             }
             let name = spec.name.clone();
             let made = this.make(cuid, spec, terms).await;
-            if let (Err(_), Some(name)) = (&made, name) {
-                this.0.index.free(&name, cuid);
+            if made.is_err() {
+                this.0.index.leave_network(cuid);
+                name.iter().for_each(|name| this.0.index.free(name, cuid));
             }
             made
         })
@@ -60,6 +61,7 @@ impl Containers {
 
     async fn make_all(&self, cuid: Cuid, spec: &Spec, terms: Terms) -> Result<Record> {
         let (store, owner) = (self.0.store.clone(), spec.owner(self.0.defaults.owner));
+        let shared_network = self.0.index.take_network(cuid, self.0.defaults.network_containers);
         on_disk(move || {
             store.begin(cuid)?;
             Mount::create(&store.folder(cuid), owner).map(drop)
@@ -67,7 +69,7 @@ impl Containers {
         .await?;
         self.write_project(cuid, spec).await?;
         self.compose_create(cuid, spec, Duration::ZERO).await?;
-        let record = Record::new(cuid, spec.clone(), terms.mark);
+        let record = Record { shared_network, ..Record::new(cuid, spec.clone(), terms.mark) };
         let store = self.0.store.clone();
         on_disk(move || store.commit(&record).map(|()| record)).await
     }

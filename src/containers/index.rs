@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Local};
 use tokio::sync::Mutex;
 
-use super::{store::Record, terms::Terms};
+use super::{networks::SharedNetwork, store::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status, text::Name},
     engine::state::State,
@@ -63,6 +63,8 @@ struct Inner {
     by_cuid: HashMap<Cuid, Slot>,
     by_age: BTreeSet<Place>,
     names: HashMap<Name, Cuid>,
+    /// Also of containers that are being created.
+    networks: HashMap<Cuid, SharedNetwork>,
 }
 
 struct Slot {
@@ -94,11 +96,33 @@ impl Index {
         }
     }
 
+    /// Gives `cuid` a place on the first shared network that has fewer than `most` containers.
+    pub fn take_network(&self, cuid: Cuid, most: usize) -> SharedNetwork {
+        let mut inner = self.write();
+        let mut taken = HashMap::<SharedNetwork, usize>::new();
+        inner.networks.values().for_each(|network| *taken.entry(*network).or_default() += 1);
+        let free = (0..SharedNetwork::MAX).find(|network| taken.get(network).is_none_or(|count| *count < most));
+        let network = free.unwrap_or_default();
+        inner.networks.insert(cuid, network);
+        network
+    }
+
+    /// Gives back what was taken for a container that is not to be.
+    pub fn leave_network(&self, cuid: Cuid) {
+        self.write().networks.remove(&cuid);
+    }
+
+    /// The shared network that `cuid` has its place on.
+    pub fn shared_network(&self, cuid: Cuid) -> SharedNetwork {
+        self.read().networks.get(&cuid).copied().unwrap_or_default()
+    }
+
     /// Adds a container. Its name has been reserved.
     pub fn insert(&self, record: Record, state: State, seen: Ticket) {
         let mut inner = self.write();
         let cuid = record.cuid;
         inner.by_age.insert((record.created_at, cuid));
+        inner.networks.insert(cuid, record.shared_network);
         let container = Container { record: Arc::new(record), state: Arc::new(state) };
         inner.by_cuid.insert(cuid, Slot { container, seen, outlined: false, turn: Arc::default() });
     }
@@ -116,6 +140,7 @@ impl Index {
         if let Some(slot) = inner.by_cuid.remove(&cuid) {
             inner.by_age.remove(&(slot.container.record.created_at, cuid));
             inner.names.retain(|_, holder| *holder != cuid);
+            inner.networks.remove(&cuid);
         }
     }
 
@@ -320,6 +345,16 @@ mod tests {
         index.observe_outline(cuid, outline(), index.ticket());
         assert!(!index.is_outlined(cuid));
         assert_eq!(index.get(cuid).unwrap().state.exit_code, Some(3));
+    }
+
+    #[test]
+    fn a_shared_network_takes_so_many_and_then_the_next() {
+        let index = Index::default();
+        let cuids: [Cuid; 5] = std::array::from_fn(|_| Cuid::new());
+        assert_eq!(cuids.map(|cuid| index.take_network(cuid, 2)), [0, 0, 1, 1, 2]);
+        index.leave_network(cuids[1]);
+        assert_eq!(index.take_network(Cuid::new(), 2), 0);
+        assert_eq!((index.shared_network(cuids[2]), index.shared_network(cuids[4])), (1, 2));
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Containers {
 
     async fn start_now(&self, cuid: Cuid, spec: &Spec, grace: Duration, command: &[&str], made: bool) -> Result<()> {
         if made {
-            self.ensure_network(spec).await?;
+            self.ensure_network(cuid, spec).await?;
             match self.compose(cuid, command, grace).await {
                 Err(error) if lost_network(&error) => (),
                 Err(error) => return Err(self.told(cuid, spec, error).await),

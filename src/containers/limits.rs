@@ -61,6 +61,7 @@ mod tests {
             cpus: 0.3.try_into().ok(),
             memory: "64m".to_owned().try_into().ok(),
             pids: None,
+            network_containers: 1,
         };
         let spec = Spec::from_json(&serde_json::json!({"image": "a", "resources": {"memory": "1.5g"}})).unwrap();
         let expected = Limits { nano_cpus: 300_000_000, memory: 1_610_612_736, pids: 0, cpu_shares: 0 };

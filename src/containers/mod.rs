@@ -24,6 +24,7 @@ mod failure;
 pub mod index;
 mod lifecycle;
 mod limits;
+mod networks;
 mod patch;
 mod ports;
 mod project;

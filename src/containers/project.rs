@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Containers, GRACE, Inner, failure::lost_network, on_disk};
+use super::{Containers, GRACE, Inner, failure::lost_network, networks, on_disk};
 use crate::{
     compose::{
         self,
@@ -15,23 +15,6 @@ use crate::{
     files::{path::RelPath, root::Mount},
 };
 
-/// The network that all containers share: a bridge on which they reach the world and not each other.
-const NETWORK: &str = "berth";
-
-/// A project of its own that makes the shared network: Compose makes networks only for services, so it has one that
-/// never gets a container.
-const NETWORK_PROJECT: &str = r#"services:
-  none:
-    image: berth-network
-    pull_policy: never
-    deploy: {replicas: 0}
-    networks: [shared]
-networks:
-  shared:
-    name: berth
-    driver_opts: {com.docker.network.bridge.enable_icc: "false"}
-"#;
-
 impl Containers {
     /// The project as it should stand on the disk now, where it is written if it does not: `boot.py` may have come or gone. A host
     /// path that may not be mounted any more is refused.
@@ -42,7 +25,8 @@ impl Containers {
             let Inner { store, defaults, template, .. } = &*this.0;
             let spec = this.0.host_paths.resolve(spec)?;
             let boot = spec.command.is_none() && has_boot(&store.folder(cuid));
-            let project = render::Project { cuid, spec: &spec, boot, defaults, network: NETWORK }.render(template);
+            let network = networks::name(this.0.index.shared_network(cuid));
+            let project = render::Project { cuid, spec: &spec, boot, defaults, network: &network }.render(template);
             if store.project(cuid)?.as_ref() != Some(&project.text) {
                 store.write_project(cuid, &project.text)?;
             }
@@ -76,7 +60,7 @@ impl Containers {
     /// Creates or recreates the container without starting it, whose project has been written and whose image is there. `grace`
     /// is how long a running one may take to stop.
     pub(super) async fn compose_create(&self, cuid: Cuid, spec: &Spec, grace: Duration) -> Result<()> {
-        self.ensure_network(spec).await?;
+        self.ensure_network(cuid, spec).await?;
         let new = self.new_volumes(cuid, spec).await?;
         let created = self.compose(cuid, &["create", "--no-build", "--pull", "never"], grace).await;
         if let Err(error) = created {
@@ -88,7 +72,7 @@ impl Containers {
     /// Creates or recreates the container, whose project has been written and whose image is there, and starts it. `grace`
     /// is how long a running one may take to stop.
     pub(super) async fn compose_up(&self, cuid: Cuid, spec: &Spec, grace: Duration) -> Result<()> {
-        self.ensure_network(spec).await?;
+        self.ensure_network(cuid, spec).await?;
         if !self.new_volumes(cuid, spec).await?.is_empty() {
             // Its program is to find them its own.
             self.compose_create(cuid, spec, grace.max(GRACE)).await?;
@@ -121,19 +105,6 @@ impl Containers {
             }
             error => error,
         })
-    }
-
-    /// That the container's network is there; the shared one is made where it is missing.
-    pub(super) async fn ensure_network(&self, spec: &Spec) -> Result<()> {
-        if spec.network.is_some() {
-            return self.check_network(spec).await;
-        }
-        if self.0.engine.has_network(NETWORK).await? {
-            return Ok(());
-        }
-        let made = self.0.compose.run_text("berth-network", NETWORK_PROJECT, &["up", "--detach"], Duration::ZERO).await;
-        // Two at once: one of them fails, and the network is there.
-        if made.is_err() && self.0.engine.has_network(NETWORK).await? { Ok(()) } else { made }
     }
 }
 

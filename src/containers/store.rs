@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     durable::{optional, read_json, sweep, sync, write},
+    networks::SharedNetwork,
     terms::Mark,
 };
 use crate::{
@@ -50,6 +51,9 @@ pub struct Record {
     /// Moves by one with every change of the specification, from 1.
     #[serde(default = "first_revision")]
     pub revision: u64,
+    /// Where it is on a network that containers share, on which.
+    #[serde(default)]
+    pub shared_network: SharedNetwork,
     /// The request that made this revision, where it had an idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_by: Option<Mark>,
@@ -58,7 +62,7 @@ pub struct Record {
 impl Record {
     /// The record of a new container.
     pub fn new(cuid: Cuid, spec: Spec, made_by: Option<Mark>) -> Self {
-        Self { cuid, created_at: Local::now(), spec, revision: first_revision(), made_by }
+        Self { cuid, created_at: Local::now(), spec, revision: first_revision(), shared_network: 0, made_by }
     }
 }
 

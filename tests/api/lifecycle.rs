@@ -179,6 +179,33 @@ async fn containers_on_the_shared_network_don_t_reach_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_has_its_share_of_containers_is_followed_by_another() {
+    let mut app = TestApp::start_with([("NETWORK_CONTAINERS", "1".into())]).await;
+    let serve = ["sh", "-c", "echo hello > /tmp/index.html; httpd -f -p 8000 -h /tmp"];
+    let first = app.run(&json!({"image": BUSYBOX, "command": serve})).await;
+    let second = app.run(&json!({"image": BUSYBOX, "command": serve})).await;
+    let network =
+        |cuid: &str| docker(&["inspect", "--format", "{{range $n, $_ := .NetworkSettings.Networks}}{{$n}}{{end}}", cuid]);
+    assert_eq!((network(&first).trim(), network(&second).trim()), ("berth", "berth-2"));
+    let address = app.status(&first).await["ip_address"].as_str().unwrap().to_owned();
+    let fetch = |from: &str, host: &str| {
+        docker(&["exec", from, "timeout", "2", "wget", "-q", "-O", "-", &format!("http://{host}:8000/index.html")])
+    };
+    until("it serves itself", async || fetch(&first, "127.0.0.1") == "hello\n").await;
+    assert_eq!(fetch(&second, &address), "", "nor do they reach each other from network to network");
+
+    app.restart().await;
+    let id = docker(&["inspect", "--format", "{{.Id}}", &second]);
+    app.act(&second, "restart?timeout=0").await;
+    assert_eq!(docker(&["inspect", "--format", "{{.Id}}", &second]), id, "it keeps its place");
+    app.delete(&first).await;
+    let third = app.create(&json!({"image": BUSYBOX})).await;
+    assert_eq!(network(&third).trim(), "berth", "a place that became free is taken");
+    app.delete(&second).await;
+    docker(&["network", "rm", "berth-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_of_one_container_come_one_after_the_other() {
     let app = TestApp::start().await;
     let cuid = app.create(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
