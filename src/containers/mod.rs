@@ -210,7 +210,7 @@ impl Containers {
         let this = self.clone();
         self.to_the_end(async move {
             let _turn = this.0.index.turn(cuid)?.lock_owned().await;
-            terms.check(this.0.index.get(cuid)?.record.revision)?;
+            terms.check(&this.0.index.get(cuid)?.record)?;
             change(this.clone(), terms).await
         })
         .await

@@ -31,13 +31,14 @@ pub struct Mark {
 }
 
 impl Terms {
-    /// That the container is still as the caller knows it.
+    /// That the container is still as the caller knows it, or is so by this very request.
     ///
     /// # Errors
     /// [`Error::RevisionMismatch`].
-    pub(super) fn check(&self, revision: u64) -> Result<()> {
+    pub(super) fn check(&self, record: &Record) -> Result<()> {
+        let revision = record.revision;
         match &self.if_match {
-            Some(expected) if !expected.contains(&revision) => Err(Error::RevisionMismatch { revision }),
+            Some(expected) if !expected.contains(&revision) && !self.made(record) => Err(Error::RevisionMismatch { revision }),
             _ => Ok(()),
         }
     }
@@ -57,9 +58,14 @@ mod tests {
     #[test]
     fn a_stale_revision_is_refused_and_any_is_taken_where_none_is_named() {
         let terms = |if_match| Terms { if_match, ..Terms::default() };
-        assert!(terms(None).check(3).is_ok() && terms(Some(vec![2, 3])).check(3).is_ok());
-        assert!(matches!(terms(Some(vec![2])).check(3), Err(Error::RevisionMismatch { revision: 3 })));
-        assert!(terms(Some(vec![])).check(3).is_err());
+        let spec = Spec::from_json(&serde_json::json!({"image": "a"})).unwrap();
+        let mark = Mark { digest: "x".into(), at: Local::now() };
+        let record = Record { revision: 3, ..Record::new(Cuid::new(), spec, Some(mark.clone())) };
+        assert!(terms(None).check(&record).is_ok() && terms(Some(vec![2, 3])).check(&record).is_ok());
+        assert!(matches!(terms(Some(vec![2])).check(&record), Err(Error::RevisionMismatch { revision: 3 })));
+        assert!(terms(Some(vec![])).check(&record).is_err());
+        let repeated = Terms { mark: Some(mark), ..terms(Some(vec![2])) };
+        assert!(repeated.check(&record).is_ok(), "the request that made the revision may be repeated");
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Data, web::Json as Answer};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header,
+    web::{Data, Json as Answer},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,10 +15,11 @@ use super::{
     envelope::to_the_end,
     error::ApiResult,
     request::{CuidPath, Json, Query},
+    terms::{OnTerms, etag},
     view::{ContainerView, Read, StateView, StatusView},
 };
 use crate::{
-    containers::{GRACE, Outcome, terms::Terms},
+    containers::{GRACE, Outcome, index::Container, terms::Terms},
     domain::{
         id::Cuid,
         spec::Spec,
@@ -38,6 +43,22 @@ pub(crate) struct GraceQuery {
     timeout: Option<u64>,
 }
 
+/// What writes a project may overwrite one that someone edited.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OverwriteQuery {
+    #[serde(default)]
+    overwrite: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartQuery {
+    timeout: Option<u64>,
+    #[serde(default)]
+    overwrite: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeleteQuery {
@@ -53,17 +74,36 @@ pub(crate) struct DeleteQuery {
 pub(crate) struct NoQuery {}
 
 /// `POST /containers`
-pub(crate) async fn create(request: HttpRequest, app: Data<App>, _: Query<NoQuery>, body: Json) -> ApiResult<HttpResponse> {
+pub(crate) async fn create(
+    request: HttpRequest,
+    app: Data<App>,
+    _: Query<NoQuery>,
+    terms: OnTerms,
+    body: Json,
+) -> ApiResult<HttpResponse> {
     let spec = Spec::from_json(&body.0)?;
-    let container = to_the_end(&request, async move { app.containers.create(spec, Terms::default()).await }).await?;
+    let terms = terms.0;
+    let container = to_the_end(&request, async move { app.containers.create(spec, terms).await }).await?;
     let location = format!("/containers/{}", container.record.cuid);
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(ContainerView::from(&container)))
+    Ok(shown(HttpResponse::Created().insert_header((header::LOCATION, location)), &container))
 }
 
 /// `GET /containers/{cuid}`
-pub(crate) async fn show(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<Read<ContainerView>>> {
-    let shown = ContainerView::from(&app.containers.get(path.0).await?);
-    Ok(Answer(Read { shown, engine: app.containers.engine_state().into() }))
+pub(crate) async fn show(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
+    let container = app.containers.get(path.0).await?;
+    let shown = ContainerView::from(&container);
+    Ok(tagged(&mut HttpResponse::Ok(), &container, &Read { shown, engine: app.containers.engine_state().into() }))
+}
+
+/// A container as a change left it.
+fn shown(response: &mut HttpResponseBuilder, container: &Container) -> HttpResponse {
+    tagged(response, container, &ContainerView::from(container))
+}
+
+/// An answer with the tag of the container's revision. The tag is for `If-Match` alone: the state that is shown moves without
+/// it, so a GET is never answered by 304.
+fn tagged(response: &mut HttpResponseBuilder, container: &Container, view: &impl Serialize) -> HttpResponse {
+    response.insert_header((header::ETAG, etag(container.record.revision))).json(view)
 }
 
 /// `GET /containers/{cuid}/status`
@@ -78,11 +118,13 @@ pub(crate) async fn patch(
     request: HttpRequest,
     app: Data<App>,
     path: CuidPath,
-    _: Query<NoQuery>,
+    query: Query<OverwriteQuery>,
+    terms: OnTerms,
     body: Json,
-) -> ApiResult<Answer<ContainerView>> {
-    let container = to_the_end(&request, async move { app.containers.patch(path.0, body.0, Terms::default()).await }).await?;
-    Ok(Answer(ContainerView::from(&container)))
+) -> ApiResult<HttpResponse> {
+    let terms = terms.overwriting(query.0.overwrite);
+    let container = to_the_end(&request, async move { app.containers.patch(path.0, body.0, terms).await }).await?;
+    Ok(shown(&mut HttpResponse::Ok(), &container))
 }
 
 /// `PATCH /containers/{cuid}/ports`
@@ -90,12 +132,11 @@ pub(crate) async fn patch_ports(
     request: HttpRequest,
     app: Data<App>,
     path: CuidPath,
-    _: Query<NoQuery>,
+    query: Query<OverwriteQuery>,
+    terms: OnTerms,
     body: Json,
-) -> ApiResult<Answer<ContainerView>> {
-    let ports = ports_only(&body.0)?;
-    let container = to_the_end(&request, async move { app.containers.patch(path.0, ports, Terms::default()).await }).await?;
-    Ok(Answer(ContainerView::from(&container)))
+) -> ApiResult<HttpResponse> {
+    patch(request, app, path, query, terms, Json(ports_only(&body.0)?)).await
 }
 
 /// `POST /containers/{cuid}/start`
@@ -103,9 +144,10 @@ pub(crate) async fn start(
     request: HttpRequest,
     app: Data<App>,
     path: CuidPath,
-    _: Query<NoQuery>,
+    query: Query<OverwriteQuery>,
+    terms: OnTerms,
 ) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Start, None, ["The container was started", "The container is running already"]).await
+    act(&request, app, path.0, Action::Start, GRACE, terms.overwriting(query.0.overwrite)).await
 }
 
 /// `POST /containers/{cuid}/stop`
@@ -114,9 +156,9 @@ pub(crate) async fn stop(
     app: Data<App>,
     path: CuidPath,
     query: Query<GraceQuery>,
+    terms: OnTerms,
 ) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Stop, Some(query.0), ["The container was stopped", "The container is stopped already"])
-        .await
+    act(&request, app, path.0, Action::Stop, grace(query.0.timeout, "INVALID_QUERY")?, terms.0).await
 }
 
 /// `POST /containers/{cuid}/restart`
@@ -124,9 +166,12 @@ pub(crate) async fn restart(
     request: HttpRequest,
     app: Data<App>,
     path: CuidPath,
-    query: Query<GraceQuery>,
+    query: Query<RestartQuery>,
+    terms: OnTerms,
 ) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Restart, Some(query.0), ["The container was restarted", ""]).await
+    let RestartQuery { timeout, overwrite } = query.0;
+    let grace = grace(timeout, "INVALID_QUERY")?;
+    act(&request, app, path.0, Action::Restart, grace, terms.overwriting(overwrite)).await
 }
 
 /// `POST /containers/{cuid}/pause`
@@ -135,8 +180,9 @@ pub(crate) async fn pause(
     app: Data<App>,
     path: CuidPath,
     _: Query<NoQuery>,
+    terms: OnTerms,
 ) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Pause, None, ["The container was paused", ""]).await
+    act(&request, app, path.0, Action::Pause, GRACE, terms.0).await
 }
 
 /// `POST /containers/{cuid}/unpause`
@@ -145,8 +191,9 @@ pub(crate) async fn unpause(
     app: Data<App>,
     path: CuidPath,
     _: Query<NoQuery>,
+    terms: OnTerms,
 ) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Unpause, None, ["The container was unpaused", ""]).await
+    act(&request, app, path.0, Action::Unpause, GRACE, terms.0).await
 }
 
 /// `DELETE /containers/{cuid}`
@@ -155,35 +202,52 @@ pub(crate) async fn delete(
     app: Data<App>,
     path: CuidPath,
     query: Query<DeleteQuery>,
+    terms: OnTerms,
 ) -> ApiResult<Answer<Value>> {
     let DeleteQuery { force, remove_volumes } = query.0;
-    to_the_end(&request, async move { app.containers.delete(path.0, force, remove_volumes, Terms::default()).await }).await?;
-    Ok(Answer(json!({"cuid": path.0, "status": "deleted", "message": "The container was deleted"})))
+    let deletion = async move { deleted(&app, path.0, force, remove_volumes, terms.0).await };
+    to_the_end(&request, deletion).await.map(Answer)
 }
 
-/// One action and its answer; `messages` are for a container that it changed, and for one that was so already.
 async fn act(
     request: &HttpRequest,
     app: Data<App>,
     cuid: Cuid,
     action: Action,
-    query: Option<GraceQuery>,
-    messages: [&'static str; 2],
+    grace: Duration,
+    terms: Terms,
 ) -> ApiResult<Answer<OutcomeView>> {
-    let grace = query.map_or(Ok(GRACE), GraceQuery::grace)?;
-    let change = async move { app.containers.act(cuid, action, grace, Terms::default()).await };
-    let Outcome { container, changed } = to_the_end(request, change).await?;
-    let message = if changed { messages[0] } else { messages[1] };
-    Ok(Answer(OutcomeView { cuid, status: container.state.status, changed, message }))
+    to_the_end(request, async move { acted(&app, cuid, action, grace, terms).await }).await.map(Answer)
 }
 
-impl GraceQuery {
-    fn grace(self) -> Result<Duration, Error> {
-        match self.timeout {
-            None => Ok(GRACE),
-            Some(seconds @ 0..=3600) => Ok(Duration::from_secs(seconds)),
-            Some(seconds) => Err(Error::invalid("INVALID_QUERY", "timeout", "timeout: seconds from 0 to 3600", seconds)),
-        }
+/// One action, and its answer.
+pub(crate) async fn acted(app: &App, cuid: Cuid, action: Action, grace: Duration, terms: Terms) -> Result<OutcomeView, Error> {
+    let Outcome { container, changed } = app.containers.act(cuid, action, grace, terms).await?;
+    let message = match (action, changed) {
+        (Action::Start, true) => "The container was started",
+        (Action::Start, false) => "The container is running already",
+        (Action::Stop, true) => "The container was stopped",
+        (Action::Stop, false) => "The container is stopped already",
+        (Action::Restart, _) => "The container was restarted",
+        (Action::Pause, _) => "The container was paused",
+        (Action::Unpause, _) => "The container was unpaused",
+        (Action::Patch | Action::Delete { .. } | Action::Exec | Action::Attach, _) => "",
+    };
+    Ok(OutcomeView { cuid, status: container.state.status, changed, message })
+}
+
+/// A deletion, and its answer.
+pub(crate) async fn deleted(app: &App, cuid: Cuid, force: bool, remove_volumes: bool, terms: Terms) -> Result<Value, Error> {
+    app.containers.delete(cuid, force, remove_volumes, terms).await?;
+    Ok(json!({"cuid": cuid, "status": "deleted", "message": "The container was deleted"}))
+}
+
+/// How long a stop may take, of a caller's `timeout` in seconds; `code` is for one that can't be taken.
+pub(crate) fn grace(timeout: Option<u64>, code: &'static str) -> Result<Duration, Error> {
+    match timeout {
+        None => Ok(GRACE),
+        Some(seconds @ 0..=3600) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) => Err(Error::invalid(code, "timeout", "timeout: seconds from 0 to 3600", seconds)),
     }
 }
 

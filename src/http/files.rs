@@ -20,9 +20,9 @@ use super::{
     envelope::to_the_end,
     error::{ApiError, ApiResult},
     request::{CuidPath, Query},
+    terms::OnTerms,
 };
 use crate::{
-    containers::terms::Terms,
     error::{Error, Result, TooLarge},
     files::{archive::Packer, path::RelPath, pipe, root::Mount, upload::Spool},
 };
@@ -47,6 +47,7 @@ pub(crate) async fn upload_zip(
     app: Data<App>,
     path: CuidPath,
     query: Query<UploadQuery>,
+    terms: OnTerms,
     request: HttpRequest,
     body: Payload,
 ) -> ApiResult<Answer<Value>> {
@@ -70,8 +71,7 @@ pub(crate) async fn upload_zip(
     let spool = Spool::create(&folder, limit).await?;
     let archive =
         if multipart { only_file(spool, Multipart::new(request.headers(), body)).await? } else { fill(spool, body).await? };
-    let deployed =
-        to_the_end(&request, async move { app.containers.deploy(path.0, archive, to, Terms::default()).await }).await?;
+    let deployed = to_the_end(&request, async move { app.containers.deploy(path.0, archive, to, terms.0).await }).await?;
     Ok(Answer(json!({
         "cuid": path.0, "files": deployed.files, "bytes": deployed.bytes, "message": "The archive was unpacked",
     })))
@@ -82,7 +82,7 @@ const ARCHIVE_TYPES: [&str; 5] =
     ["application/zip", "application/x-zip-compressed", "application/octet-stream", "application/x-www-form-urlencoded", ""];
 
 /// How long an upload may send nothing before it is given up.
-const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(60);
 
 /// How much a multipart body may add to its file.
 const MULTIPART_BYTES: u64 = 64 << 10;

@@ -11,6 +11,7 @@ mod list;
 mod request;
 mod socket;
 mod terminal;
+mod terms;
 mod view;
 
 use std::{
