@@ -39,7 +39,7 @@ const WAITING: usize = 100_000;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// One line. Fields that don't apply are left out.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     pub timestamp: DateTime<Local>,
     pub request_id: Uuid,
@@ -64,7 +64,7 @@ pub struct Entry {
 }
 
 /// What a failure's line has in addition; the names are the error body's.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Failure {
     pub error: &'static str,
     pub code: &'static str,
@@ -72,7 +72,7 @@ pub struct Failure {
 }
 
 /// What a terminal session's line has in addition.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Terminal {
     pub session: String,
     pub mode: &'static str,

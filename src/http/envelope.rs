@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     action_log::{ActionLog, Entry, Failure},
+    domain::id::Cuid,
     error::Error,
 };
 
@@ -91,6 +92,25 @@ pub(crate) async fn envelope(
     }
     request.extensions_mut().remove::<SharedLine>();
     Ok(ServiceResponse::new(request, response.map_body(|_, body| Logged { body, line })))
+}
+
+/// Logs one of the changes that the request is made of in a line of its own, by the name that it has alone.
+pub(crate) fn log_part(request: &HttpRequest, action: &str, cuid: Option<Cuid>, began: Instant, error: Option<&ApiError>) {
+    let extensions = request.extensions();
+    let Some(line) = extensions.get::<SharedLine>() else { return };
+    let line = line.0.borrow();
+    let entry = Entry {
+        user: extensions.get::<User>().map(|user| user.0.clone()),
+        action: action.to_owned(),
+        cuid,
+        status: error.map_or(200, |error| error.status.as_u16()),
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        failure: error.map(ApiError::failure),
+        ..line.entry.clone()
+    };
+    if let Some(log) = &line.log {
+        log.record(&entry);
+    }
 }
 
 /// Runs a change to its end, with its outcome in the request's line of the log, also when the client goes away meanwhile.
@@ -199,7 +219,10 @@ fn action(method: &str, route: Option<&str>) -> String {
         ("GET", "/containers/{cuid}") => "show",
         ("PATCH", "/containers/{cuid}") => "patch",
         ("DELETE", "/containers/{cuid}") => "delete",
-        (_, route) => route.rsplit('/').next().unwrap_or_default(),
+        (_, route) => match route.strip_prefix("/containers/batch/") {
+            Some(verb) => return format!("batch_{verb}"),
+            None => route.rsplit('/').next().unwrap_or_default(),
+        },
     };
     verb.to_owned()
 }

@@ -2,6 +2,7 @@
 //! call to the domain, and shapes the answer; statuses and the framework are named nowhere else.
 
 mod auth;
+mod batch;
 mod containers;
 mod envelope;
 mod error;
@@ -129,6 +130,13 @@ fn routes(config: &mut ServiceConfig) {
         "GET, HEAD, PATCH, DELETE",
         vec![read().to(containers::show), patch().to(containers::patch), delete().to(containers::delete)],
     );
+    // Before the calls on one container: batch is no cuid.
+    at("/containers/batch/start", "POST", vec![post().to(batch::start)]);
+    at("/containers/batch/stop", "POST", vec![post().to(batch::stop)]);
+    at("/containers/batch/restart", "POST", vec![post().to(batch::restart)]);
+    at("/containers/batch/pause", "POST", vec![post().to(batch::pause)]);
+    at("/containers/batch/unpause", "POST", vec![post().to(batch::unpause)]);
+    at("/containers/batch/delete", "POST", vec![post().to(batch::delete)]);
     at("/containers/{cuid}/status", "GET, HEAD", vec![read().to(containers::status)]);
     at("/containers/{cuid}/ports", "PATCH", vec![patch().to(containers::patch_ports)]);
     at("/containers/{cuid}/start", "POST", vec![post().to(containers::start)]);

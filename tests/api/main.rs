@@ -4,6 +4,7 @@
 mod action_log;
 mod answer;
 mod auth;
+mod batch;
 mod conditions;
 mod containers;
 mod crashes;
