@@ -4,6 +4,7 @@
 //! cut is removed before the next line is written. While the disk takes nothing, lines wait in memory, up to a bound.
 
 use std::{
+    borrow::Cow,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
@@ -17,7 +18,7 @@ use std::{
 };
 
 use chrono::{DateTime, Local};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -57,6 +58,9 @@ pub struct Entry {
     pub duration_ms: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Nothing was done: it is the answer of an earlier request with the same idempotency key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -64,10 +68,10 @@ pub struct Entry {
 }
 
 /// What a failure's line has in addition; the names are the error body's.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
-    pub error: &'static str,
-    pub code: &'static str,
+    pub error: Cow<'static, str>,
+    pub code: Cow<'static, str>,
     pub message: String,
 }
 

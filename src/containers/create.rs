@@ -21,7 +21,7 @@ impl Containers {
         let this = self.clone();
         self.to_the_end(async move {
             if let Some(made) = this.0.index.made_by(&terms) {
-                return Ok(made);
+                return this.get(made.record.cuid).await;
             }
             this.check_at_hand(&spec).await?;
             let cuid = Cuid::new();

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Writes a file whole: aside, synced, then under its name.
-pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let aside = aside(folder, name);
     // The specification and the project hold env values, which are nobody else's.
     let options = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();

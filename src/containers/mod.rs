@@ -19,7 +19,7 @@
 mod create;
 mod deploy;
 mod door;
-mod durable;
+pub(crate) mod durable;
 mod failure;
 pub mod index;
 mod lifecycle;

@@ -36,7 +36,7 @@ impl Containers {
             this.settle(cuid).await;
             let old = this.0.index.get(cuid)?.record;
             if terms.made(&old) {
-                return this.0.index.get(cuid);
+                return this.get(cuid).await;
             }
             let spec = old.spec.patched(&patch)?;
             let state = this.refresh(cuid).await?;

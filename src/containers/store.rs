@@ -8,7 +8,7 @@
 //!   deleted.json     container.json's name once a deletion is decided; deleted-with-volumes.json if those go, too
 //!   app/             the mount; see `files` for what stands beside it during an upload
 //! ```
-//! A folder without `container.json` is a creation or a deletion that a crash cut short, and is removed at start.
+//! A folder without `container.json` is a creation or a deletion that a crash cut short, and is removed at start; `.answers` is `http::answers`'.
 
 use std::{
     collections::BTreeSet,

@@ -16,7 +16,7 @@ use actix_web::{
     error::PayloadError,
     http::{
         StatusCode,
-        header::{self, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
     web::{Bytes, Data},
@@ -68,7 +68,6 @@ pub(crate) async fn envelope(
 ) -> Result<ServiceResponse<Logged>, actix_web::Error> {
     let id = Uuid::new_v4();
     let app = request.app_data::<Data<App>>().cloned();
-    let development = app.as_ref().is_some_and(|app| app.development);
     let received = count_body(&mut request);
     let entry = begin(&request, id);
     let line =
@@ -76,22 +75,49 @@ pub(crate) async fn envelope(
     request.extensions_mut().insert(RequestId(id));
     request.extensions_mut().insert(line.clone());
 
-    let (request, mut response) = next.call(request).await?.map_into_boxed_body().into_parts();
-    if let Some((failure, body)) = rendered(&response, id, development) {
-        line.0.borrow_mut().entry.failure = Some(failure);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response = response.set_body(BoxBody::new(body));
-    }
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE && response.error().is_none() {
-        let message = "the health check failed".to_owned();
-        line.0.borrow_mut().entry.failure = Some(Failure { error: "unavailable", code: "ENGINE_UNAVAILABLE", message });
-    }
-    line.answered(&request, response.status().as_u16());
+    let (request, mut response) = settled(next.call(request).await?.map_into_boxed_body()).into_parts();
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
     request.extensions_mut().remove::<SharedLine>();
     Ok(ServiceResponse::new(request, response.map_body(|_, body| Logged { body, line })))
+}
+
+/// The answer with the contract's body where it is an error, and what is known of it noted in the request's line. An answer
+/// that is settled stays as it is.
+pub(crate) fn settled(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let (request, mut response) = answer.into_parts();
+    let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0);
+    let development = request.app_data::<Data<App>>().is_some_and(|app| app.development);
+    let mut failure = None;
+    if let Some((told, body)) = rendered(&response, id, development) {
+        failure = Some(told);
+        let headers = std::mem::replace(response.headers_mut(), HeaderMap::new());
+        // A new one, which has its body and not the error any more.
+        response = HttpResponse::with_body(response.status(), BoxBody::new(body));
+        *response.headers_mut() = headers;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    } else if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        let message = "the health check failed".to_owned();
+        failure = Some(Failure { error: "unavailable".into(), code: "ENGINE_UNAVAILABLE".into(), message });
+    }
+    let line = request.extensions().get::<SharedLine>().cloned();
+    if let Some(line) = line {
+        if let Some(failure) = failure {
+            line.0.borrow_mut().entry.failure.get_or_insert(failure);
+        }
+        line.answered(&request, response.status().as_u16());
+    }
+    ServiceResponse::new(request, response)
+}
+
+/// Notes that the request gets the answer of an earlier one, whose failure is its own, too.
+pub(crate) fn note_replay(request: &ServiceRequest, status: u16, body: &[u8]) {
+    if let Some(line) = request.extensions().get::<SharedLine>() {
+        let entry = &mut line.0.borrow_mut().entry;
+        entry.replayed = true;
+        entry.failure = if status >= 400 { serde_json::from_slice(body).ok() } else { None };
+    }
 }
 
 /// Logs one of the changes that the request is made of in a line of its own, by the name that it has alone.
@@ -135,7 +161,9 @@ impl SharedLine {
     fn answered(&self, request: &HttpRequest, status: u16) {
         let entry = &mut self.0.borrow_mut().entry;
         entry.action = action(request.method().as_str(), request.match_pattern().as_deref());
-        entry.cuid = request.match_info().get("cuid").and_then(|cuid| cuid.parse().ok());
+        // What never got to its route, such as an answer that is given again, has it in its path.
+        let cuid = request.match_info().get("cuid").or_else(|| request.path().split('/').nth(2));
+        entry.cuid = cuid.and_then(|cuid| cuid.parse().ok());
         entry.user = request.extensions().get::<User>().map(|user| user.0.clone());
         entry.status = status;
     }
@@ -181,6 +209,7 @@ fn begin(request: &ServiceRequest, id: Uuid) -> Entry {
         duration_ms: 0,
         bytes_in: 0,
         bytes_out: 0,
+        replayed: false,
         failure: None,
         terminal: None,
     }

@@ -94,7 +94,7 @@ impl ApiError {
 
     /// What the action log says of it.
     pub(crate) fn failure(&self) -> Failure {
-        Failure { error: self.error, code: self.code, message: self.message.clone() }
+        Failure { error: self.error.into(), code: self.code.into(), message: self.message.clone() }
     }
 
     /// An answer of the framework's own, such as a body that it could not read, in our words.

@@ -1,13 +1,16 @@
 //! HTTP: every route on this page, and a file a noun behind it. A handler takes what it needs from the request, makes one
 //! call to the domain, and shapes the answer; statuses and the framework are named nowhere else.
 
+mod answers;
 mod auth;
 mod batch;
 mod containers;
 mod envelope;
 mod error;
 mod files;
+mod fingerprint;
 mod health;
+mod idempotency;
 mod list;
 mod request;
 mod socket;
@@ -53,6 +56,7 @@ pub struct App {
     pub compose: Compose,
     pub log: ActionLog,
     gate: auth::Gate,
+    answers: answers::Answers,
     development: bool,
     upload_bytes: u64,
     started: Instant,
@@ -74,6 +78,7 @@ impl App {
         log: ActionLog,
     ) -> Self {
         Self {
+            answers: answers::Answers::open(config.data_dir.join(".answers")),
             containers,
             sessions,
             engine,
@@ -100,6 +105,7 @@ pub fn serve(listener: TcpListener, app: Data<App>) -> std::io::Result<Server> {
             .app_data(PayloadConfig::new(request::JSON_BYTES))
             .configure(routes)
             .default_service(web::to(no_route))
+            .wrap(from_fn(idempotency::once))
             .wrap(from_fn(auth::gate))
             .wrap(from_fn(envelope::envelope))
     });

@@ -28,6 +28,9 @@ pub(crate) struct CuidPath(pub(crate) Cuid);
 /// The query as a `T`, none of whose parameters is unknown.
 pub(crate) struct Query<T>(pub(crate) T);
 
+/// The body, where it is not a file's.
+pub(crate) struct Body(pub(crate) Bytes);
+
 /// The body as JSON, whatever its content type says.
 pub(crate) struct Json(pub(crate) Value);
 
@@ -49,7 +52,7 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
-impl FromRequest for Json {
+impl FromRequest for Body {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
@@ -68,10 +71,22 @@ impl FromRequest for Json {
                 Some(PayloadError::Overflow) => Error::TooLarge { what: TooLarge::Body, limit: JSON_BYTES as u64 },
                 _ => Error::invalid("INVALID_JSON", "body", format!("the body could not be read: {error}"), Value::Null),
             })?;
+            Ok(Self(body))
+        }))
+    }
+}
+
+impl FromRequest for Json {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = Body::from_request(request, payload);
+        Box::pin(body.map(|body| {
             let malformed = |error: serde_json::Error| {
                 Error::invalid("INVALID_JSON", "body", format!("the body is not JSON: {error}"), Value::Null)
             };
-            Ok(Self(serde_json::from_slice(&body).map_err(malformed)?))
+            Ok(Self(serde_json::from_slice(&body?.0).map_err(malformed)?))
         }))
     }
 }

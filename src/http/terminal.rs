@@ -73,6 +73,7 @@ fn line(request: &HttpRequest, request_id: Uuid) -> Entry {
         duration_ms: 0,
         bytes_in: 0,
         bytes_out: 0,
+        replayed: false,
         failure: None,
         terminal: None,
     }

@@ -32,6 +32,22 @@ impl Answer {
         }
     }
 
+    /// Whether it is the answer of an earlier request with the same idempotency key.
+    pub(crate) fn is_replayed(&self) -> bool {
+        self.headers.get("idempotency-replayed").is_some_and(|value| value == "true")
+    }
+
+    /// That it is the answer that `first` was, given again.
+    #[track_caller]
+    pub(crate) fn repeats(&self, first: &Self) {
+        assert!(self.is_replayed() && !first.is_replayed(), "{first:?} {self:?}");
+        assert_eq!((self.status, &self.bytes), (first.status, &first.bytes));
+        for name in ["content-type", "location", "etag", "allow"] {
+            assert_eq!(self.headers.get(name), first.headers.get(name), "{name}");
+        }
+        assert_ne!(self.headers["x-request-id"], first.headers["x-request-id"]);
+    }
+
     /// What every answer has, and every error.
     #[track_caller]
     pub(crate) fn check(&self) {
@@ -40,7 +56,9 @@ impl Answer {
         let is_error = self.status.as_u16() >= 400 && !self.bytes.starts_with(br#"{"compose_version"#);
         if is_error {
             let body = self.json();
-            assert_eq!((&body["status"], &body["request_id"]), (&self.status.as_u16().into(), &id.into()), "{body}");
+            assert_eq!(body["status"], self.status.as_u16(), "{body}");
+            // An answer that is given again has the first request's id.
+            assert_eq!(body["request_id"] == id, !self.is_replayed(), "{body}");
             assert!(body["error"].is_string() && body["code"].is_string() && body["details"].is_object(), "{body}");
             assert!(!body["message"].as_str().unwrap().is_empty(), "{body}");
             chrono::DateTime::parse_from_rfc3339(body["timestamp"].as_str().unwrap()).unwrap();

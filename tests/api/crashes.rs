@@ -107,6 +107,55 @@ async fn a_creation_is_whole_or_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_repeated_with_its_key_is_made_once() {
+    let mut world = Crashing::start().await;
+    let label = format!("crashes={}", uuid::Uuid::new_v4());
+    let (key, value) = label.split_once('=').unwrap();
+    let spec = json!({"image": BUSYBOX, "command": "sleep 1000", "name": "new", "labels": {key: value}});
+    let mut steps = Vec::new();
+    for step in 0..STEPS {
+        let key = format!("create-{step}");
+        let request = world.app.request(Method::POST, "/containers").header("idempotency-key", &key).json(&spec);
+        let point = world.crash(step, request).await;
+        let again = world.app.post_keyed("/containers", &key, &spec).await;
+        assert_eq!(again.status, StatusCode::CREATED, "{point:?}: {again:?}");
+        let cuid = again.json()["cuid"].as_str().unwrap().to_owned();
+        assert_eq!(world.labelled(&label), [cuid.as_str()], "{point:?}");
+        assert_eq!(world.app.data_entries().len(), 2, "{point:?}");
+        assert_eq!(world.app.delete(&cuid).await.status, StatusCode::OK);
+        match point {
+            Some(point) => steps.push(point),
+            None => break,
+        }
+    }
+    assert!((9..STEPS as usize).contains(&steps.len()), "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_repeated_with_its_key_is_made_once() {
+    let mut world = Crashing::start().await;
+    let cuid = world.app.create(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    let mut steps = Vec::new();
+    for step in 0..STEPS {
+        let patch = json!({"env": {"STEP": step}});
+        let keyed = |world: &Crashing| {
+            let request = world.act(Method::PATCH, &cuid, "").header("idempotency-key", format!("patch-{step}")).json(&patch);
+            request.header("if-match", format!("\"{}\"", step + 1))
+        };
+        let point = world.crash(step, keyed(&world)).await;
+        let again = world.app.send(keyed(&world)).await;
+        assert_eq!(again.status, StatusCode::OK, "{point:?}: {again:?}");
+        let (env, revision) = (&again.json()["env"]["STEP"], &again.json()["revision"]);
+        assert_eq!((env, revision), (&step.to_string().into(), &(step + 2).into()), "{point:?}");
+        match point {
+            Some(point) => steps.push(point),
+            None => break,
+        }
+    }
+    assert!((9..STEPS as usize).contains(&steps.len()), "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_is_whole_or_has_not_begun() {
     let mut world = Crashing::start().await;
     let mut steps = Vec::new();

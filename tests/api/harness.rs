@@ -145,10 +145,17 @@ impl TestApp {
         Application::build(&config, listener).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
-    /// What is in `DATA_DIR`.
+    /// What is in `DATA_DIR`, but for kept answers.
     pub(crate) fn data_entries(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.data()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != ".answers").collect()
+    }
+
+    /// The files of kept answers.
+    pub(crate) fn kept_answers(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.data().join(".answers")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -177,6 +184,11 @@ impl TestApp {
 
     pub(crate) async fn patch(&self, cuid: &str, body: &Value) -> Answer {
         self.send(self.request(Method::PATCH, &format!("/containers/{cuid}")).json(body)).await
+    }
+
+    /// Posts with an idempotency key.
+    pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).header("idempotency-key", key).json(body)).await
     }
 
     pub(crate) async fn delete(&self, cuid: &str) -> Answer {

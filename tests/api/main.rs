@@ -14,6 +14,8 @@ mod errors;
 mod faults;
 mod files;
 mod harness;
+mod idempotency;
+mod interrupted;
 mod lifecycle;
 mod networks;
 mod patch;
