@@ -30,6 +30,9 @@ pub enum Error {
     NameTaken { name: String, holder: Cuid },
     #[error("port {port}/{protocol} on the host is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
     PortConflict { port: u16, protocol: &'static str, holder: Option<Holder> },
+    /// Somebody edited the container's project by hand.
+    #[error("compose.yaml was edited by hand: drift shows how, and overwrite=true writes it anew")]
+    Drifted,
     /// The container's configuration is not the one that the caller knows.
     #[error("the container is at revision {revision} now")]
     RevisionMismatch { revision: u64 },

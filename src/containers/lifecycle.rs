@@ -20,12 +20,15 @@ impl Containers {
     /// Does `action` to the container, and answers when it is done. `grace` is how long a stop may take.
     ///
     /// # Errors
-    /// `ContainerNotFound`, `RevisionMismatch`, `InvalidState`, `PortConflict`, and those of Compose, the engine and the disk.
+    /// `ContainerNotFound`, `RevisionMismatch`, `InvalidState`, `Drifted`, `PortConflict`, and those of Compose, the engine and the disk.
     pub async fn act(&self, cuid: Cuid, action: Action, grace: Duration, terms: Terms) -> Result<Outcome> {
-        self.in_turn(cuid, terms, move |this, _| async move {
+        self.in_turn(cuid, terms, move |this, terms| async move {
             let unsettled = this.settle(cuid).await;
             let state = this.refresh(cuid).await?;
             let changed = action.check(state.status)? == Verdict::Go;
+            if changed && matches!(action, Action::Start | Action::Restart) {
+                this.may_write_project(cuid, &terms).await?;
+            }
             if changed {
                 let done = this.perform(cuid, action, &state, grace).await;
                 // Also after a failure: what it left is what the next read shows.

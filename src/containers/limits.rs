@@ -38,7 +38,7 @@ impl Containers {
 }
 
 /// In the engine's units, rounded as Compose rounds them.
-fn wanted(spec: &Spec, defaults: &Defaults) -> Limits {
+pub(super) fn wanted(spec: &Spec, defaults: &Defaults) -> Limits {
     let asked = &spec.resources;
     #[expect(clippy::cast_possible_truncation, reason = "at most 4096 processors")]
     let nano = |cpus: Cpus| (cpus.get() * 1e9).round() as i64;

@@ -19,12 +19,14 @@
 mod create;
 mod deploy;
 mod door;
+mod drift;
 pub(crate) mod durable;
 mod failure;
 pub mod index;
 mod lifecycle;
 mod limits;
 mod networks;
+mod outline;
 mod patch;
 mod ports;
 mod project;
@@ -54,6 +56,7 @@ use reconcile::UnderWay;
 use store::Store;
 use terms::Terms;
 
+pub use drift::Drift;
 pub use lifecycle::GRACE;
 pub use reconcile::Orphans;
 pub use watch::EngineState;

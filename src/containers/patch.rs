@@ -29,7 +29,7 @@ impl Containers {
     /// A patch that changes nothing touches nothing.
     ///
     /// # Errors
-    /// `Invalid`, `RevisionMismatch`, `InvalidState`, `NameTaken`, `ImageNotFound`, `NetworkNotFound`, `HostPathNotAllowed`,
+    /// `Invalid`, `RevisionMismatch`, `InvalidState`, `Drifted`, `NameTaken`, `ImageNotFound`, `NetworkNotFound`, `HostPathNotAllowed`,
     /// `PortConflict`, and those of Compose, the engine and the disk.
     pub async fn patch(&self, cuid: Cuid, patch: Value, terms: Terms) -> Result<Container> {
         self.in_turn(cuid, terms, move |this, terms| async move {
@@ -44,6 +44,7 @@ impl Containers {
             if spec == old.spec {
                 return this.0.index.get(cuid);
             }
+            this.may_write_project(cuid, &terms).await?;
             if let Some(name) = &spec.name {
                 this.0.index.reserve(name, cuid)?;
             }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Containers, GRACE, Inner, failure::lost_network, networks, on_disk};
+use super::{Containers, GRACE, Inner, failure::lost_network, networks, on_disk, terms::Terms};
 use crate::{
     compose::{
         self,
+        file::is_as_written,
         render::{self, PROJECT_LABEL, Rendered},
     },
     domain::{id::Cuid, spec::Spec, text::Image},
@@ -16,23 +17,41 @@ use crate::{
 };
 
 impl Containers {
-    /// The project as it should stand on the disk now, where it is written if it does not: `boot.py` may have come or gone. A host
-    /// path that may not be mounted any more is refused.
-    pub(super) async fn write_project(&self, cuid: Cuid, spec: &Spec) -> Result<Rendered> {
-        let this = self.clone();
-        let spec = spec.clone();
+    /// The project as it should be now: `boot.py` may have come or gone. A host path that may not be mounted any more is
+    /// refused. It blocks.
+    pub(super) fn render(&self, cuid: Cuid, spec: &Spec) -> Result<Rendered> {
+        let Inner { store, defaults, template, index, .. } = &*self.0;
+        let spec = self.0.host_paths.resolve(spec.clone())?;
+        let boot = spec.command.is_none() && has_boot(&store.folder(cuid));
+        let network = networks::name(index.shared_network(cuid));
+        Ok(render::Project { cuid, spec: &spec, boot, defaults, network: &network }.render(template))
+    }
+
+    /// Has the project stand on the disk as it should be now. Whoever calls this may overwrite what somebody edited.
+    pub(super) async fn write_project(&self, cuid: Cuid, spec: &Spec) -> Result<Written> {
+        let (this, spec) = (self.clone(), spec.clone());
         on_disk(move || {
-            let Inner { store, defaults, template, .. } = &*this.0;
-            let spec = this.0.host_paths.resolve(spec)?;
-            let boot = spec.command.is_none() && has_boot(&store.folder(cuid));
-            let network = networks::name(this.0.index.shared_network(cuid));
-            let project = render::Project { cuid, spec: &spec, boot, defaults, network: &network }.render(template);
-            if store.project(cuid)?.as_ref() != Some(&project.text) {
-                store.write_project(cuid, &project.text)?;
+            let (project, there) = (this.render(cuid, &spec)?, this.0.store.project(cuid)?);
+            let edited = there.as_ref().is_some_and(|text| !is_as_written(text));
+            if there.as_ref() != Some(&project.text) {
+                this.0.store.write_project(cuid, &project.text)?;
             }
-            Ok(project)
+            Ok(Written { digest: project.digest, edited })
         })
         .await
+    }
+
+    /// That nobody edited the project on the disk, or that it may be overwritten all the same.
+    ///
+    /// # Errors
+    /// [`Error::Drifted`].
+    pub(super) async fn may_write_project(&self, cuid: Cuid, terms: &Terms) -> Result<()> {
+        if terms.overwrite {
+            return Ok(());
+        }
+        let store = self.0.store.clone();
+        let there = on_disk(move || store.project(cuid)).await?;
+        if there.is_none_or(|text| is_as_written(&text)) { Ok(()) } else { Err(Error::Drifted) }
     }
 
     /// Runs `docker compose` in the container's folder, on its own project.
@@ -108,10 +127,18 @@ impl Containers {
     }
 }
 
-impl Rendered {
-    /// Whether the container was made from this project, so that at most its limits differ from it.
+/// A project that stands on the disk.
+pub(super) struct Written {
+    digest: String,
+    /// What stood there before was not ours.
+    edited: bool,
+}
+
+impl Written {
+    /// Whether the container was made from this project, so that at most its limits differ from it. One that may have been
+    /// made from an edited one carries the label, too.
     pub(super) fn made(&self, state: &State) -> bool {
-        state.labels.get(PROJECT_LABEL) == Some(&self.digest)
+        !self.edited && state.labels.get(PROJECT_LABEL) == Some(&self.digest)
     }
 }
 

@@ -6,6 +6,7 @@ use bollard::{
     query_parameters::StatsOptions,
 };
 use futures_util::TryStreamExt;
+use serde::Serialize;
 
 use super::{Engine, failed};
 use crate::error::Result;
@@ -14,7 +15,7 @@ use crate::error::Result;
 const USUAL_SHARES: i64 = 1024;
 
 /// A container's limits in the engine's units; 0 where there is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Billionths of a processor.
     pub nano_cpus: i64,
@@ -78,20 +79,31 @@ impl Engine {
     /// # Errors
     /// [`crate::error::Error::EngineRefused`], [`crate::error::Error::EngineUnavailable`].
     pub async fn limit(&self, name: &str, now: Limits, wanted: Limits) -> Result<()> {
-        if now == wanted {
-            return Ok(());
+        match self.pending(now, wanted).await? {
+            Some(update) => self.docker()?.update_container(name, update).await.map_err(failed),
+            None => Ok(()),
         }
-        let docker = self.docker()?;
-        let info = docker.info().await.map_err(failed)?;
+    }
+
+    /// Whether limits are in effect the same on this machine.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EngineRefused`], [`crate::error::Error::EngineUnavailable`].
+    pub async fn same_limits(&self, now: Limits, wanted: Limits) -> Result<bool> {
+        Ok(self.pending(now, wanted).await?.is_none())
+    }
+
+    async fn pending(&self, now: Limits, wanted: Limits) -> Result<Option<ContainerUpdateBody>> {
+        if now == wanted {
+            return Ok(None);
+        }
+        let info = self.docker()?.info().await.map_err(failed)?;
         let all = Limits {
             nano_cpus: info.ncpu.unwrap_or(i64::MAX).saturating_mul(1_000_000_000),
             memory: info.mem_total.unwrap_or(i64::MAX),
             ..Limits::default()
         };
-        match wanted.update(now, all) {
-            Some(update) => docker.update_container(name, update).await.map_err(failed),
-            None => Ok(()),
-        }
+        Ok(wanted.update(now, all))
     }
 
     /// How many bytes of memory the container called `name` uses now; 0 where it does not run.

@@ -7,6 +7,7 @@ use bollard::{
     models::{ContainerInspectResponse, ContainerStateStatusEnum as Word, ContainerSummary, PortBinding, PortSummary},
 };
 use chrono::{DateTime, FixedOffset};
+use serde_json::Value;
 
 use super::{Engine, failed, limits::Limits};
 use crate::{domain::status::Status, error::Result};
@@ -67,6 +68,34 @@ impl Engine {
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(State::default()),
             Err(failure) => Err(failed(failure)),
         }
+    }
+}
+
+/// A container as the engine describes it, in the engine's own words.
+pub struct Description {
+    pub state: State,
+    pub container: Value,
+    /// The configuration of its image; null where that is gone.
+    pub image: Value,
+}
+
+impl Engine {
+    /// All that the engine tells of the container called `name`; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
+    pub async fn describe(&self, name: &str) -> Result<Option<Description>> {
+        let docker = self.docker()?;
+        let answer = match docker.inspect_container(name, None).await {
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+            answer => answer.map_err(failed)?,
+        };
+        let image = match docker.inspect_image(answer.image.as_deref().unwrap_or_default()).await {
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Value::Null,
+            image => serde_json::to_value(image.map_err(failed)?.config).unwrap_or_default(),
+        };
+        let container = serde_json::to_value(&answer).unwrap_or_default();
+        Ok(Some(Description { state: State::from(answer), container, image }))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     view::{ContainerView, Read, StateView, StatusView},
 };
 use crate::{
-    containers::{GRACE, Outcome, index::Container, terms::Terms},
+    containers::{Drift, GRACE, Outcome, index::Container, terms::Terms},
     domain::{
         id::Cuid,
         spec::Spec,
@@ -111,6 +111,11 @@ pub(crate) async fn status(app: Data<App>, path: CuidPath, _: Query<NoQuery>) ->
     let container = app.containers.get(path.0).await?;
     let shown = StatusView { cuid: path.0, state: StateView::from(&*container.state) };
     Ok(Answer(Read { shown, engine: app.containers.engine_state().into() }))
+}
+
+/// `GET /containers/{cuid}/drift`
+pub(crate) async fn drift(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<Drift>> {
+    Ok(Answer(app.containers.drift(path.0).await?))
 }
 
 /// `PATCH /containers/{cuid}`

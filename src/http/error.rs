@@ -185,6 +185,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             let details = json!({"field": "ports", "port": port, "protocol": protocol, "cuid": cuid, "holder": holder});
             (StatusCode::CONFLICT, "conflict", "PORT_CONFLICT", details)
         }
+        Error::Drifted => (StatusCode::CONFLICT, "conflict", "DRIFTED", json!({"field": "overwrite"})),
         Error::RevisionMismatch { revision } => {
             let details = json!({"field": "If-Match", "revision": revision});
             (StatusCode::PRECONDITION_FAILED, "precondition_failed", "REVISION_MISMATCH", details)

@@ -136,6 +136,7 @@ fn routes(config: &mut ServiceConfig) {
         "GET, HEAD, PATCH, DELETE",
         vec![read().to(containers::show), patch().to(containers::patch), delete().to(containers::delete)],
     );
+    at("/containers/{cuid}/drift", "GET, HEAD", vec![read().to(containers::drift)]);
     // Before the calls on one container: batch is no cuid.
     at("/containers/batch/start", "POST", vec![post().to(batch::start)]);
     at("/containers/batch/stop", "POST", vec![post().to(batch::stop)]);

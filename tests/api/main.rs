@@ -9,6 +9,7 @@ mod conditions;
 mod containers;
 mod crashes;
 mod disk;
+mod drift;
 mod engine;
 mod errors;
 mod faults;
