@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::domain::id::Cuid;
 
@@ -27,15 +27,15 @@ pub(super) fn differences(asked: &Outline, runs: &Outline) -> Vec<(String, Value
 /// counts where the project is silent.
 pub(super) fn asked(cuid: Cuid, document: &Value, image: &Value) -> Outline {
     let service = &document["services"][cuid.to_string()];
-    let or_image = |own: &str, images: &str| if service[own].is_null() { bare(&image[images]) } else { service[own].clone() };
+    let or_image = |own: &str, images: &'static str| if service[own].is_null() { &image[images] } else { &service[own] };
     let mut outline = Outline::new();
     let mut set = |field: &str, value: Value| drop(outline.insert(field.to_owned(), value));
     set("image", service["image"].clone());
-    set("entrypoint", or_image("entrypoint", "Entrypoint"));
+    set("entrypoint", bare(or_image("entrypoint", "Entrypoint")));
     // An entrypoint takes the place of the image's whole command line.
-    set("command", if service["entrypoint"].is_null() { or_image("command", "Cmd") } else { bare(&service["command"]) });
-    set("user", text(&or_image("user", "User")));
-    set("working_dir", text(&or_image("working_dir", "WorkingDir")));
+    set("command", bare(if service["entrypoint"].is_null() { or_image("command", "Cmd") } else { &service["command"] }));
+    set("user", text(or_image("user", "User")));
+    set("working_dir", text(or_image("working_dir", "WorkingDir")));
     set("init", json!(service["init"] == true));
     set("security_opt", sorted(strings(&service["security_opt"])));
     set("restart_policy", if service["restart"].is_null() { json!("no") } else { service["restart"].clone() });
@@ -46,7 +46,12 @@ pub(super) fn asked(cuid: Cuid, document: &Value, image: &Value) -> Outline {
         set("health_check", service["healthcheck"]["test"].clone());
     }
     if !service["logging"].is_null() {
-        set("log", json!({"driver": service["logging"]["driver"], "options": object(&service["logging"]["options"])}));
+        // A template may have numbers among them.
+        let options = object(&service["logging"]["options"]).into_iter().map(|(name, value)| match value {
+            Value::String(_) => (name, value),
+            value => (name, json!(value.to_string())),
+        });
+        set("log", json!({"driver": service["logging"]["driver"], "options": options.collect::<Map<_, _>>()}));
     }
     let env = strings(&image["Env"]).chain(strings(&service["environment"]));
     outline.extend(pairs("env", env));
@@ -167,7 +172,7 @@ fn strings(value: &Value) -> impl Iterator<Item = String> {
     list(value).map(text_of)
 }
 
-fn object(value: &Value) -> serde_json::Map<String, Value> {
+fn object(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
@@ -189,4 +194,70 @@ fn sorted(all: impl Iterator<Item = String>) -> Value {
     let mut all: Vec<String> = all.collect();
     all.sort();
     json!(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CUID: &str = "c123e4567-e89b-12d3-a456-426614174000";
+
+    /// The fields in which a container differs from what a service and its image ask for.
+    fn fields(service: Value, image: &Value, container: &Value) -> Vec<String> {
+        let document = json!({"services": {CUID: service}, "networks": {"shared": {"name": "berth"}}});
+        let asked = asked(CUID.parse().unwrap(), &document, image);
+        differences(&asked, &runs(container, &asked)).into_iter().map(|(field, ..)| field).collect()
+    }
+
+    #[test]
+    fn where_a_project_is_silent_its_image_counts() {
+        let image = json!({"User": "app", "WorkingDir": "/srv", "Entrypoint": ["/run"], "Cmd": ["it"], "Env": ["P=1", "Q=2"], "Labels": {"l": "v"}});
+        let config = json!({"Image": "a", "User": "app", "WorkingDir": "/srv", "Entrypoint": ["/run"], "Cmd": ["it"], "Env": ["P=9", "Q=2"],
+            "Labels": {"l": "v", "com.docker.compose.project": "x", "berth.project": "y"}});
+        let container = json!({"Config": config, "HostConfig": {"RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}},
+            "NetworkSettings": {"Networks": {"berth": {}}}});
+        let service = json!({"image": "a", "environment": ["P=9"], "networks": ["shared"]});
+        assert_eq!(fields(service.clone(), &image, &container), [""; 0]);
+        let mut booted = service;
+        booted["entrypoint"] = json!(["python3"]);
+        assert_eq!(fields(booted, &image, &container), ["command", "entrypoint"], "an entrypoint takes the image's command away");
+    }
+
+    #[test]
+    fn every_field_is_told_apart() {
+        let service = json!({"image": "a", "command": ["x"], "user": "1:1", "working_dir": "/app", "init": true, "restart": "on-failure:3",
+            "security_opt": ["no-new-privileges:true"], "networks": ["shared"], "environment": ["A=1"], "labels": ["k=v"],
+            "ports": [{"target": 80, "published": "8080", "protocol": "tcp"}], "healthcheck": {"test": ["CMD", "true"]},
+            "volumes": [{"type": "bind", "source": "./app", "target": "/app"}, {"type": "volume", "source": "d", "target": "/d", "read_only": true}],
+            "logging": {"driver": "local", "options": {"max-file": 3}}});
+        let mounts = json!([{"Type": "bind", "Source": format!("/data/{CUID}/app"), "Destination": "/app", "RW": true},
+            {"Type": "volume", "Name": format!("{CUID}_d"), "Destination": "/d", "RW": false},
+            {"Type": "volume", "Name": "0".repeat(64), "Destination": "/image", "RW": true}]);
+        let container = json!({"Config": {"Image": "a", "Cmd": ["x"], "User": "1:1", "WorkingDir": "/app", "Env": ["A=1"], "Labels": {"k": "v"},
+            "Healthcheck": {"Test": ["CMD", "true"]}}, "Mounts": mounts, "NetworkSettings": {"Networks": {"berth": {}}},
+            "HostConfig": {"Init": true, "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "SecurityOpt": ["no-new-privileges:true"],
+            "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, "LogConfig": {"Type": "local", "Config": {"max-file": "3"}}}});
+        assert_eq!(fields(service.clone(), &Value::Null, &container), [""; 0]);
+        for (pointer, other, field) in [
+            ("/Config/Image", json!("b"), "image"),
+            ("/Config/Cmd", json!(["x", "y"]), "command"),
+            ("/Config/User", json!("0"), "user"),
+            ("/Config/WorkingDir", json!("/"), "working_dir"),
+            ("/Config/Env", json!(["A=1", "B=2"]), "env.B"),
+            ("/Config/Labels/k", json!("w"), "labels.k"),
+            ("/Config/Healthcheck/Test", json!(["NONE"]), "health_check"),
+            ("/Mounts/0/Source", json!("/etc"), "volumes"),
+            ("/Mounts/1/RW", json!(true), "volumes"),
+            ("/NetworkSettings/Networks", json!({"berth": {}, "web": {}}), "network"),
+            ("/HostConfig/Init", json!(false), "init"),
+            ("/HostConfig/RestartPolicy/MaximumRetryCount", json!(4), "restart_policy"),
+            ("/HostConfig/SecurityOpt", json!([]), "security_opt"),
+            ("/HostConfig/PortBindings/80~1tcp/0/HostIp", json!("127.0.0.1"), "ports"),
+            ("/HostConfig/LogConfig/Config/max-file", json!("4"), "log"),
+        ] {
+            let mut changed = container.clone();
+            *changed.pointer_mut(pointer).unwrap() = other;
+            assert_eq!(fields(service.clone(), &Value::Null, &changed), [field], "{pointer}");
+        }
+    }
 }
