@@ -48,7 +48,7 @@ impl Containers {
             if let Some(name) = &spec.name {
                 this.0.index.reserve(name, cuid)?;
             }
-            let new = Record { spec, revision: old.revision + 1, made_by: terms.mark, ..(*old).clone() };
+            let new = old.changed(spec, terms.mark);
             let changed = this.change(&old, &new, &state).await;
             let (kept, dropped) = if changed.is_ok() { (&new, &*old) } else { (&*old, &new) };
             if let Some(name) = dropped.spec.name.as_ref().filter(|name| kept.spec.name.as_ref() != Some(name)) {

@@ -54,17 +54,34 @@ pub struct Record {
     /// Where it is on a network that containers share, on which.
     #[serde(default)]
     pub shared_network: SharedNetwork,
-    /// The request that made this revision, where it had an idempotency key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made_by: Option<Mark>,
+    /// The last requests with an idempotency key that made a revision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_by: Vec<Mark>,
 }
 
 impl Record {
     /// The record of a new container.
     pub fn new(cuid: Cuid, spec: Spec, made_by: Option<Mark>) -> Self {
-        Self { cuid, created_at: Local::now(), spec, revision: first_revision(), shared_network: 0, made_by }
+        Self {
+            cuid,
+            created_at: Local::now(),
+            spec,
+            revision: first_revision(),
+            shared_network: 0,
+            made_by: made_by.into_iter().collect(),
+        }
+    }
+
+    /// The record of the next revision.
+    pub fn changed(&self, spec: Spec, made_by: Option<Mark>) -> Self {
+        let forgotten = self.made_by.len().saturating_sub(MARKS - 1);
+        let made_by = self.made_by[forgotten..].iter().cloned().chain(made_by).collect();
+        Self { spec, revision: self.revision + 1, made_by, ..self.clone() }
     }
 }
+
+/// How many requests a record remembers: each only until its answer is kept, which a crash may prevent.
+const MARKS: usize = 16;
 
 fn first_revision() -> u64 {
     1

@@ -43,10 +43,10 @@ impl Terms {
         }
     }
 
-    /// Whether this very request made the record.
+    /// Whether this very request made the record, or an earlier revision of it.
     pub(super) fn made(&self, record: &Record) -> bool {
-        let same = |mark: &Mark, made_by: &Mark| mark.digest == made_by.digest && mark.at - made_by.at < REMEMBERED;
-        self.mark.as_ref().zip(record.made_by.as_ref()).is_some_and(|(mark, made_by)| same(mark, made_by))
+        let Some(mark) = &self.mark else { return false };
+        record.made_by.iter().any(|made_by| mark.digest == made_by.digest && mark.at - made_by.at < REMEMBERED)
     }
 }
 
@@ -77,6 +77,9 @@ mod tests {
         let record = made_by(Some(mark("x", 0)));
         assert!(asks(Some(mark("x", 23))).made(&record));
         assert!(!asks(Some(mark("x", 25))).made(&record) && !asks(Some(mark("y", 1))).made(&record));
+        let changed = (0..15).fold(record.clone(), |record, _| record.changed(spec.clone(), Some(mark("other", 0))));
+        assert!(asks(Some(mark("x", 1))).made(&changed) && changed.revision == 16);
+        assert!(!asks(Some(mark("x", 1))).made(&changed.changed(spec.clone(), Some(mark("other", 0)))));
         assert!(!asks(None).made(&record) && !asks(None).made(&made_by(None)));
     }
 }
