@@ -1,7 +1,7 @@
 """Measures berth beside what it stands on, and writes docs/performance.md from the subjects' rows and sections.
 
     run.py              everything
-    run.py steps ...    only these subjects, and nothing is written
+    run.py starts ...   only these subjects, and nothing is written
 
 Every line is the median and range of paired runs: ours and the other side in turn, in one run on one machine. Bounded in
 count and time, and on loopback only. ROUNDS sets how many.
@@ -13,7 +13,7 @@ import sys
 from bounds import ends_within
 from report import TABLE, machine, write
 
-SUBJECTS = ["startup", "steps"]
+SUBJECTS = ["startup", "steps", "starts", "creates", "by_hand"]
 
 
 def main(wanted):
