@@ -1,5 +1,5 @@
 # The two commands are `make run` and `make test`; the rest is what they are made of, and `make demo` beside them.
-.PHONY: run test demo bench setup build fmt deny
+.PHONY: run test demo bench bench-thousand setup build fmt deny
 
 # Sets up what is missing, and serves on :8080.
 run: setup
@@ -18,6 +18,10 @@ demo:
 # Measures, side by side, and writes docs/performance.md.
 bench: setup
 	@scripts/bench
+
+# The same with a thousand containers, which takes some minutes, and writes docs/performance-thousand.md.
+bench-thousand: setup
+	@scripts/bench thousand
 
 setup:
 	@scripts/setup-build

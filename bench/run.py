@@ -11,9 +11,10 @@ import importlib
 import sys
 
 from bounds import ends_within
-from report import TABLE, machine, write
+from report import ROOT, TABLE, machine, write
 
 SUBJECTS = ["startup", "steps", "starts", "creates", "by_hand"]
+THOUSAND = "performance-thousand.md"
 
 
 def main(wanted):
@@ -29,11 +30,12 @@ def main(wanted):
     if wanted:
         print("\n".join(table))
         return
+    link = [f"A thousand containers on one host: [{THOUSAND}]({THOUSAND}).", ""] if (ROOT / "docs" / THOUSAND).exists() else []
     write("performance.md", [
         "# Performance", "",
         "Written by `make bench`. Every figure is the median of its runs, with the range in brackets; ratios are of paired runs on one",
         "machine, so they hold when its speed drifts. A line that is not met stays and says so.", "",
-        machine(), "", *table,
+        *link, machine(), "", *table,
     ])
 
 
