@@ -30,6 +30,9 @@ pub enum Error {
     NameTaken { name: String, holder: Cuid },
     #[error("port {port}/{protocol} on the host is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
     PortConflict { port: u16, protocol: &'static str, holder: Option<Holder> },
+    /// A change failed after it had begun; `back`: what was before is again.
+    #[error("{cause}. {}", if *back { "What was before is back" } else { "What was before could not be put back yet; it is tried again" })]
+    TakenBack { cause: Box<Error>, back: bool },
     /// Somebody edited the container's project by hand.
     #[error("compose.yaml was edited by hand: drift shows how, and overwrite=true writes it anew")]
     Drifted,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use super::{Containers, index::Container, on_disk, store::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status},
     engine::state::State,
-    error::Result,
+    error::{Error, Result},
     files::root::Mount,
 };
 
@@ -23,13 +25,14 @@ impl Containers {
             if let Some(made) = this.0.index.made_by(&terms) {
                 return this.get(made.record.cuid).await;
             }
+            let place = this.place().await?;
             this.check_at_hand(&spec).await?;
             let cuid = Cuid::new();
             if let Some(name) = &spec.name {
                 this.0.index.reserve(name, cuid)?;
             }
             let name = spec.name.clone();
-            let made = this.make(cuid, spec, terms).await;
+            let made = this.make(cuid, spec, terms, place).await;
             if made.is_err() {
                 this.0.index.leave_network(cuid);
                 name.iter().for_each(|name| this.0.index.free(name, cuid));
@@ -39,11 +42,23 @@ impl Containers {
         .await
     }
 
-    async fn make(&self, cuid: Cuid, spec: Spec, terms: Terms) -> Result<Container> {
-        self.ensure_image(&spec.image).await?;
+    /// A place among the creations that go on, when it is this one's turn.
+    async fn place(&self) -> Result<SemaphorePermit<'_>> {
+        self.0.creations.acquire().await.map_err(|error| Error::io("wait for a turn")(std::io::Error::other(error)))
+    }
+
+    async fn make(&self, cuid: Cuid, spec: Spec, terms: Terms, mut place: SemaphorePermit<'_>) -> Result<Container> {
+        if !self.0.engine.has_image(spec.image.as_str()).await? {
+            // A pull takes its time, in which others go on.
+            drop(place);
+            self.ensure_image(&spec.image).await?;
+            place = self.place().await?;
+        }
         self.check_log(&spec).await?;
         let _mark = self.0.under_way.mark(cuid);
-        match self.make_all(cuid, &spec, terms).await {
+        let made = self.make_all(cuid, &spec, terms).await;
+        drop(place);
+        match made {
             Ok(record) => {
                 tracing::info!(%cuid, image = spec.image.as_str(), "container created");
                 let created = State { status: Status::Created, ..State::default() };

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::{networks::SharedNetwork, store::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status, text::Name},
-    engine::state::State,
+    engine::{state::State, watch::Death},
     error::{Error, Result},
 };
 
@@ -187,6 +187,20 @@ impl Index {
         }
     }
 
+    /// Notes that the container's main process has ended, unless that was an earlier one, or its restart policy is to start
+    /// the next: what the engine makes of that is looked at.
+    pub fn observe_death(&self, cuid: Cuid, death: Death) {
+        let mut inner = self.write();
+        let Some(slot) = inner.by_cuid.get_mut(&cuid) else { return };
+        let state = &slot.container.state;
+        let this_one = state.started_at.is_some_and(|started| started < death.at);
+        if state.status.is_up() && this_one && slot.container.record.spec.restart_policy.is_none() {
+            let finished_at = Some(death.at.fixed_offset());
+            let dead = State { status: Status::Exited, exit_code: death.exit_code, finished_at, ..State::clone(state) };
+            slot.container.state = Arc::new(State { ip_address: None, published: Vec::new(), ..dead });
+        }
+    }
+
     /// Whether the container's state is known in outline only.
     pub fn is_outlined(&self, cuid: Cuid) -> bool {
         self.read().by_cuid.get(&cuid).is_some_and(|slot| slot.outlined)
@@ -345,6 +359,25 @@ mod tests {
         index.observe_outline(cuid, outline(), index.ticket());
         assert!(!index.is_outlined(cuid));
         assert_eq!(index.get(cuid).unwrap().state.exit_code, Some(3));
+    }
+
+    #[test]
+    fn a_death_is_noted_of_the_run_that_it_ended() {
+        let index = Index::default();
+        let cuid = add(&index, 0, json!({"image": "a"}), Status::Running);
+        let started: DateTime<chrono::FixedOffset> = "2026-01-01T00:00:10Z".parse().unwrap();
+        let running = || State { status: Status::Running, started_at: Some(started), ..State::default() };
+        let status = || index.get(cuid).unwrap().state.status;
+        let death = |seconds| Death { at: started.to_utc() + chrono::TimeDelta::seconds(seconds), exit_code: Some(3) };
+        index.observe(cuid, running(), index.ticket());
+        index.observe_death(cuid, death(-1));
+        assert_eq!(status(), Status::Running, "that was the run before");
+        index.observe_death(cuid, death(1));
+        assert_eq!((status(), index.get(cuid).unwrap().state.exit_code), (Status::Exited, Some(3)));
+        let restarting = add(&index, 1, json!({"image": "a", "restart_policy": {"type": "always"}}), Status::Running);
+        index.observe(restarting, running(), index.ticket());
+        index.observe_death(restarting, death(1));
+        assert_eq!(index.get(restarting).unwrap().state.status, Status::Running, "the engine is to say");
     }
 
     #[test]

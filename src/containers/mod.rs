@@ -39,7 +39,11 @@ mod watch;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::{runtime::Handle, sync::watch as signal, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch as signal},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -83,6 +87,8 @@ struct Inner {
     /// Whether the engine answered when it was last heard of, and why not.
     engine_state: signal::Sender<EngineState>,
     orphans: std::sync::Mutex<Orphans>,
+    /// Creations go on in the order of their arrival, as many at once as compose processes.
+    creations: Semaphore,
     /// Containers that are being created or deleted, whose folders are nobody else's to tidy up.
     under_way: UnderWay,
 }
@@ -116,6 +122,7 @@ impl Containers {
             changes: TaskTracker::new(),
             engine_state: signal::Sender::new(EngineState::Unknown),
             orphans: std::sync::Mutex::default(),
+            creations: Semaphore::new(config.compose.concurrency),
             under_way: UnderWay::default(),
         }));
         this.load()?;

@@ -97,8 +97,8 @@ impl Containers {
         on_disk(move || store.begin_change(cuid, &noted)).await?;
         if let Err(error) = work.await {
             tracing::warn!(%cuid, %error, "a change failed; what was before is put back");
-            self.put_back(cuid, old, change).await;
-            return Err(error);
+            let back = self.put_back(cuid, old, change).await;
+            return Err(Error::TakenBack { cause: Box::new(error), back });
         }
         if let Err(error) = self.end_change(cuid).await {
             // The change is made; a note that stays only has it made once more.
@@ -156,9 +156,10 @@ impl Containers {
         Ok(())
     }
 
-    /// Puts the old configuration back after a change that failed or was cut short. Where that fails, too, the note of
-    /// the change stays: the next action on the container, or the next start of the server, tries again.
-    pub(super) async fn put_back(&self, cuid: Cuid, old: &Spec, change: &Change) {
+    /// Puts the old configuration back after a change that failed or was cut short, and says whether that succeeded. Where
+    /// it fails, too, the note of the change stays: the next action on the container, or the next start of the server, tries
+    /// again.
+    async fn put_back(&self, cuid: Cuid, old: &Spec, change: &Change) -> bool {
         let back = async {
             self.give_mount(cuid, old).await?;
             self.bring(cuid, old, change.was_up).await?;
@@ -169,7 +170,9 @@ impl Containers {
         };
         if let Err(error) = back.await {
             tracing::error!(%cuid, %error, "the old configuration could not be put back; it is tried again");
+            return false;
         }
+        true
     }
 
     /// Puts back what an earlier change could not. True where it still can't be, so that the note must go once the caller
@@ -177,8 +180,7 @@ impl Containers {
     pub(super) async fn settle(&self, cuid: Cuid) -> bool {
         let Some(change) = self.interrupted_change(cuid).await else { return false };
         let Ok(container) = self.0.index.get(cuid) else { return false };
-        self.put_back(cuid, &container.record.spec, &change).await;
-        self.interrupted_change(cuid).await.is_some()
+        !self.put_back(cuid, &container.record.spec, &change).await
     }
 
     pub(super) async fn end_change(&self, cuid: Cuid) -> Result<()> {

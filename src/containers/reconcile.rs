@@ -10,6 +10,55 @@ use std::{
 use super::{Containers, on_disk, store::Found};
 use crate::{domain::id::Cuid, engine::state::State, error::Result, files};
 
+/// What `DATA_DIR` has of a cuid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Folder {
+    None,
+    Whole,
+    HalfMade,
+    HalfDeleted { with_volumes: bool },
+    Broken,
+}
+
+impl Folder {
+    fn of(found: &Found) -> Self {
+        match found {
+            Found::Whole(_) => Self::Whole,
+            Found::HalfMade(_) => Self::HalfMade,
+            Found::HalfDeleted { with_volumes, .. } => Self::HalfDeleted { with_volumes: *with_volumes },
+            Found::Broken(..) => Self::Broken,
+        }
+    }
+}
+
+/// What is to be done about a cuid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is as it should be, or somebody is at work on it.
+    Leave,
+    /// It is a container; a change of it that was cut short is put back.
+    Settle,
+    /// It never was one, or is none any more.
+    TakeAway { with_volumes: bool },
+    /// Nobody knows whose it is: it is reported, and left alone.
+    Report,
+}
+
+/// What is to be done about a cuid, by what `DATA_DIR` has of it, whether a container of the engine carries it, and whether it
+/// is being created or deleted.
+pub(super) fn step(folder: Folder, at_engine: bool, at_work: bool) -> Step {
+    match folder {
+        _ if at_work => Step::Leave,
+        Folder::None if at_engine => Step::Report,
+        Folder::None => Step::Leave,
+        Folder::Broken => Step::Report,
+        Folder::Whole => Step::Settle,
+        // Its volumes are as new as itself.
+        Folder::HalfMade => Step::TakeAway { with_volumes: true },
+        Folder::HalfDeleted { with_volumes } => Step::TakeAway { with_volumes },
+    }
+}
+
 /// What was found and is not touched.
 #[derive(Clone, Debug, Default)]
 pub struct Orphans {
@@ -83,29 +132,33 @@ impl Containers {
     async fn finish_now(&self) -> Result<()> {
         let store = self.0.store.clone();
         for found in on_disk(move || store.scan()).await? {
-            let (cuid, with_volumes) = match found {
-                Found::HalfMade(cuid) => (cuid, true),
-                Found::HalfDeleted { cuid, with_volumes } => (cuid, with_volumes),
-                Found::Whole(_) | Found::Broken(..) => continue,
-            };
-            if self.is_at_work(cuid) {
-                continue;
+            let (cuid, folder) = (found.cuid(), Folder::of(&found));
+            match step(folder, false, self.is_at_work(cuid, folder)) {
+                Step::TakeAway { with_volumes } => {
+                    tracing::warn!(%cuid, "taking away what was cut short of a creation or a deletion");
+                    self.take_away(cuid, with_volumes).await;
+                }
+                Step::Settle => {
+                    let Ok(turn) = self.0.index.turn(cuid) else { continue };
+                    let _turn = turn.lock_owned().await;
+                    self.settle(cuid).await;
+                }
+                Step::Leave | Step::Report => {}
             }
-            tracing::warn!(%cuid, "taking away what was cut short of a creation or a deletion");
-            self.take_away(cuid, with_volumes).await;
-        }
-        for cuid in self.0.index.cuids() {
-            let Ok(turn) = self.0.index.turn(cuid) else { continue };
-            let _turn = turn.lock_owned().await;
-            self.settle(cuid).await;
         }
         Ok(())
     }
 
-    /// Whether the folder is a container's after all, or is about to be: in this order, as a creation is in the index before
-    /// it is not under way any more.
-    fn is_at_work(&self, cuid: Cuid) -> bool {
-        self.0.under_way.all().contains(&cuid) || self.0.index.get(cuid).is_ok()
+    /// Whether somebody is at work on the folder, or has been since it was looked at: in this order, as a creation is in the
+    /// index before it is not under way any more.
+    fn is_at_work(&self, cuid: Cuid, seen: Folder) -> bool {
+        self.0.under_way.all().contains(&cuid) || (seen != Folder::Whole && self.0.index.get(cuid).is_ok())
+    }
+
+    /// Whether a container at the engine, whose label names this cuid and which has no folder, is nobody's.
+    pub(super) fn is_orphan(&self, cuid: Option<Cuid>) -> bool {
+        let at_work = cuid.is_some_and(|cuid| self.is_at_work(cuid, Folder::None));
+        step(Folder::None, true, at_work) == Step::Report
     }
 
     /// What was found and is not touched.
@@ -115,5 +168,29 @@ impl Containers {
 
     pub(super) fn orphans(&self, change: impl FnOnce(&mut Orphans)) {
         change(&mut self.0.orphans.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_find_is_decided() {
+        let taken = |with_volumes| Step::TakeAway { with_volumes };
+        // A row a find: with and without a container at the engine, and the same while somebody is at work on it.
+        for (folder, [there, gone, there_at_work, gone_at_work]) in [
+            (Folder::None, [Step::Report, Step::Leave, Step::Leave, Step::Leave]),
+            (Folder::Whole, [Step::Settle, Step::Settle, Step::Leave, Step::Leave]),
+            (Folder::HalfMade, [taken(true), taken(true), Step::Leave, Step::Leave]),
+            (Folder::HalfDeleted { with_volumes: true }, [taken(true), taken(true), Step::Leave, Step::Leave]),
+            (Folder::HalfDeleted { with_volumes: false }, [taken(false), taken(false), Step::Leave, Step::Leave]),
+            (Folder::Broken, [Step::Report, Step::Report, Step::Leave, Step::Leave]),
+        ] {
+            assert_eq!(step(folder, true, false), there, "{folder:?}");
+            assert_eq!(step(folder, false, false), gone, "{folder:?}");
+            assert_eq!(step(folder, true, true), there_at_work, "{folder:?}");
+            assert_eq!(step(folder, false, true), gone_at_work, "{folder:?}");
+        }
     }
 }

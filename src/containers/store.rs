@@ -108,6 +108,15 @@ pub enum Found {
     Broken(Cuid, Error),
 }
 
+impl Found {
+    pub(super) fn cuid(&self) -> Cuid {
+        match self {
+            Self::Whole(record) => record.cuid,
+            Self::HalfMade(cuid) | Self::HalfDeleted { cuid, .. } | Self::Broken(cuid, _) => *cuid,
+        }
+    }
+}
+
 /// The folder of all containers; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {

@@ -114,8 +114,10 @@ impl Containers {
     fn see(&self, seen: Seen<Ticket>, looks: &mut Looks) {
         match seen {
             // Another server's containers carry the label, too.
-            Seen::One(label) => {
-                label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()).into_iter().for_each(|cuid| looks.soon(cuid));
+            Seen::One(label, death) => {
+                let Some(cuid) = label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()) else { return };
+                death.into_iter().for_each(|death| self.0.index.observe_death(cuid, death));
+                looks.soon(cuid);
             }
             Seen::All(ticket, listed) => self.see_all(ticket, listed, looks),
             Seen::Lost(why, heard) => {
@@ -137,13 +139,15 @@ impl Containers {
     fn see_all(&self, ticket: Ticket, listed: Vec<(String, State)>, looks: &mut Looks) {
         let (mut gone, mut strangers): (HashSet<Cuid>, Vec<String>) = (self.0.index.cuids().into_iter().collect(), Vec::new());
         for (label, state) in listed {
-            match label.parse::<Cuid>().ok().filter(|cuid| self.0.store.folder(*cuid).exists()) {
+            let cuid = label.parse::<Cuid>().ok();
+            match cuid.filter(|cuid| self.0.store.folder(*cuid).exists()) {
                 Some(cuid) => {
                     gone.remove(&cuid);
                     self.0.index.observe_outline(cuid, state, ticket);
                     looks.later(cuid);
                 }
-                None => strangers.push(label),
+                None if self.is_orphan(cuid) => strangers.push(label),
+                None => {}
             }
         }
         for cuid in gone {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bollard::query_parameters::{EventsOptions, ListContainersOptions};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 use tokio::{
     sync::mpsc::Sender,
@@ -27,15 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Actions that change nothing of a container's state, and come in numbers.
 const NOISE: [&str; 8] = ["exec_create", "exec_start", "exec_die", "attach", "detach", "top", "resize", "archive-path"];
 
+type Happened = (String, Option<Death>);
+
 /// What the watcher has seen. `T` is the listener's own stamp of the moment before the engine was asked.
 #[derive(Debug)]
 pub enum Seen<T> {
     /// The subscription stands anew: all containers that carry the label, by its value, and their states in outline.
     All(T, Vec<(String, State)>),
-    /// Something happened to the container with this value of the label.
-    One(String),
+    /// Something happened to the container with this value of the label. Its death is told with it: it is not to be looked
+    /// for first.
+    One(String, Option<Death>),
     /// The engine does not answer, or the stream broke; it is tried again. With when it was last heard.
     Lost(String, Instant),
+}
+
+/// The end of a container's main process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    pub at: DateTime<Utc>,
+    pub exit_code: Option<i64>,
 }
 
 impl Engine {
@@ -68,7 +78,7 @@ impl Engine {
         while !seen.is_closed() {
             tokio::select! {
                 event = events.next() => match event.transpose()? {
-                    Some(Some(value)) => drop(seen.send(Seen::One(value)).await),
+                    Some(Some((value, death))) => drop(seen.send(Seen::One(value, death)).await),
                     Some(None) => (),
                     None => return Ok(()),
                 },
@@ -92,15 +102,22 @@ impl Engine {
     }
 
     /// The label's value for every event that may have changed a container.
-    fn events(&self, label: &str, since: Option<String>) -> Result<impl Stream<Item = Result<Option<String>>> + use<>> {
+    fn events(&self, label: &str, since: Option<String>) -> Result<impl Stream<Item = Result<Option<Happened>>> + use<>> {
         let filters = HashMap::from([("type".into(), vec!["container".into()]), ("label".into(), vec![label.to_owned()])]);
         let label = label.to_owned();
         let events = self.docker()?.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
         Ok(events.map(move |event| {
             let event = event.map_err(failed)?;
             let action = event.action.unwrap_or_default();
-            let noise = NOISE.iter().any(|noise| action.starts_with(noise));
-            Ok(event.actor.and_then(|actor| actor.attributes?.remove(&label)).filter(|_| !noise))
+            if NOISE.iter().any(|noise| action.starts_with(noise)) {
+                return Ok(None);
+            }
+            let mut attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+            let death = event.time_nano.filter(|_| action == "die").map(|nanos| Death {
+                at: DateTime::from_timestamp_nanos(nanos),
+                exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
+            });
+            Ok(attributes.remove(&label).map(|value| (value, death)))
         }))
     }
 

@@ -141,11 +141,11 @@ impl From<Error> for ApiError {
 impl From<&Error> for ApiError {
     fn from(error: &Error) -> Self {
         let (status, id, code, details) = facts(error);
-        let message = match error {
+        let first = if let Error::TakenBack { cause, .. } = error { cause } else { error };
+        let message = match first {
             // It begins with the field's name, or is the contract's own sentence.
-            Error::Invalid(invalid) => invalid.message.clone(),
-            Error::HostPathNotAllowed { .. } => error.to_string(),
-            error => capitalized(&error.to_string()),
+            Error::Invalid(_) | Error::HostPathNotAllowed { .. } => error.to_string(),
+            _ => capitalized(&error.to_string()),
         };
         let mut this = Self::new(status, id, code, message, details);
         this.more.cause = format!("{error:?}");
@@ -156,6 +156,11 @@ impl From<&Error> for ApiError {
 /// The one match from facts to status, id, code and details.
 fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
     match error {
+        Error::TakenBack { cause, back } => {
+            let (status, id, code, mut details) = facts(cause);
+            details["restored"] = (*back).into();
+            (status, id, code, details)
+        }
         Error::Invalid(invalid) => {
             let details = json!({"field": invalid.field, "provided": invalid.provided});
             (StatusCode::BAD_REQUEST, "validation_error", invalid.code, details)
@@ -175,6 +180,31 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::NetworkNotFound(name) => {
             (StatusCode::NOT_FOUND, "not_found", "NETWORK_NOT_FOUND", json!({"field": "network", "provided": name}))
         }
+        Error::NameTaken { .. }
+        | Error::PortConflict { .. }
+        | Error::Drifted
+        | Error::RevisionMismatch { .. }
+        | Error::InvalidState { .. }
+        | Error::StillRunning { .. } => hindrance(error),
+        Error::TooLarge { what, limit } => {
+            let code = match what {
+                TooLarge::Body => "BODY_TOO_LARGE",
+                TooLarge::Zip => "ZIP_TOO_LARGE",
+                TooLarge::Extracted | TooLarge::ExtractedFiles => "ZIP_BOMB",
+            };
+            (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", code, json!({"field": "body", "limit": limit}))
+        }
+        Error::ComposeFailed { .. }
+        | Error::ComposeTimeout { .. }
+        | Error::EngineUnavailable(_)
+        | Error::EngineRefused(_)
+        | Error::Io { .. } => failure(error),
+    }
+}
+
+/// What stands in the way as things are now.
+fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
+    match error {
         Error::NameTaken { name, holder } => {
             let details = json!({"field": "name", "provided": name, "cuid": holder});
             (StatusCode::CONFLICT, "conflict", "CONTAINER_ALREADY_EXISTS", details)
@@ -197,19 +227,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::StillRunning { status } => {
             (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "CONTAINER_RUNNING", json!({"status": status}))
         }
-        Error::TooLarge { what, limit } => {
-            let code = match what {
-                TooLarge::Body => "BODY_TOO_LARGE",
-                TooLarge::Zip => "ZIP_TOO_LARGE",
-                TooLarge::Extracted | TooLarge::ExtractedFiles => "ZIP_BOMB",
-            };
-            (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", code, json!({"field": "body", "limit": limit}))
-        }
-        Error::ComposeFailed { .. }
-        | Error::ComposeTimeout { .. }
-        | Error::EngineUnavailable(_)
-        | Error::EngineRefused(_)
-        | Error::Io { .. } => failure(error),
+        error => failure(error),
     }
 }
 

@@ -109,7 +109,9 @@ async fn a_patch_that_fails_by_whatever_way_leaves_the_old_configuration_running
         ("once hang up", 408, "COMPOSE_TIMEOUT"),
     ] {
         faulty.fault(fault);
-        faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await.refused(status, code, "");
+        let refused = faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await;
+        refused.refused(status, code, "");
+        assert_eq!(refused.json()["details"]["restored"], true, "{fault}");
         let after = faulty.app.get(&format!("/containers/{cuid}")).await.json();
         for field in ["status", "env", "revision"] {
             assert_eq!(after[field], before[field], "{fault}");
@@ -137,7 +139,9 @@ async fn a_patch_that_fails_late_is_taken_back() {
     // It fails after the container was recreated; the way back goes by the same command, so it fails, too, and the next
     // start of the server tries again.
     faulty.fault("late create");
-    faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await.refused(500, "COMPOSE_FAILED", "");
+    let refused = faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await;
+    refused.refused(500, "COMPOSE_FAILED", "");
+    assert_eq!(refused.json()["details"]["restored"], false);
     assert!(faulty.app.folder(&cuid).join("change.json").exists());
     faulty.fault("");
     let Faulty { mut app, world } = faulty;
