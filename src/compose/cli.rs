@@ -25,6 +25,9 @@ use crate::{
 /// How much of what it said on stderr is kept: the end.
 const STDERR_BYTES: usize = 4096;
 
+/// Reads, terminals and the engine go before the CLI, which is what keeps a busy machine busy.
+const NICENESS: i32 = 19;
+
 /// How long the pipes of an ended process are still read, should something that it started hold them open.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -191,7 +194,12 @@ impl Compose {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        Ok(Group(child))
+        let child = Group(child);
+        // Before it has threads, which each have a priority of their own.
+        if let Some(leader) = child.leader() {
+            let _ = rustix::process::setpriority_process(Some(leader), NICENESS);
+        }
+        Ok(child)
     }
 }
 
@@ -199,10 +207,13 @@ impl Compose {
 struct Group(tokio::process::Child);
 
 impl Group {
+    /// Known for as long as the child has not been waited for, so it can't be another's.
+    fn leader(&self) -> Option<rustix::process::Pid> {
+        self.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()))
+    }
+
     fn end_group(&self) {
-        // The id is known for as long as the child has not been waited for, so it can't be another's.
-        let leader = self.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
-        if let Some(leader) = leader {
+        if let Some(leader) = self.leader() {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
     }
