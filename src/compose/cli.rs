@@ -58,6 +58,7 @@ pub struct Compose {
 struct Pools {
     working: Semaphore,
     waiting: Semaphore,
+    patient: Semaphore,
     pulling: Semaphore,
 }
 
@@ -65,18 +66,25 @@ struct Pools {
 enum Kind {
     Work,
     Wait,
+    WaitLong,
     Pull,
 }
 
 impl Pools {
     fn new(concurrency: usize) -> Self {
-        Self { working: Semaphore::new(concurrency), waiting: Semaphore::new(4 * concurrency), pulling: Semaphore::new(2) }
+        Self {
+            working: Semaphore::new(concurrency),
+            waiting: Semaphore::new(4 * concurrency),
+            patient: Semaphore::new(4 * concurrency),
+            pulling: Semaphore::new(2),
+        }
     }
 
     fn of(&self, kind: Kind) -> &Semaphore {
         match kind {
             Kind::Work => &self.working,
             Kind::Wait => &self.waiting,
+            Kind::WaitLong => &self.patient,
             Kind::Pull => &self.pulling,
         }
     }
@@ -110,7 +118,8 @@ impl Compose {
     /// As [`Compose::run`].
     pub async fn version(&self) -> Result<String> {
         let words = ["version", "--short"];
-        Ok(self.execute(Path::new("/"), &words, &words, "", Kind::Work, self.timeout).await?.trim().to_owned())
+        // Without a place: who asks for it is a health check, which is not to wait for what goes on.
+        Ok(self.execute(Path::new("/"), &words, &words, "", self.timeout).await?.trim().to_owned())
     }
 
     /// Runs one command of `docker compose` for a folder's project, such as `["stop", "--timeout", "10"]`. `grace` is added
@@ -121,7 +130,7 @@ impl Compose {
     /// [`Error::EngineUnavailable`] where it could not reach the engine.
     pub async fn run(&self, project: &Project<'_>, command: &[&str], grace: Duration) -> Result<()> {
         let words = [&options("compose.yaml", project.name), command].concat();
-        self.execute(project.folder, &words, command, "", kind(grace), self.timeout + grace).await.map(drop)
+        self.in_turn(project.folder, &words, command, "", kind(grace), self.timeout + grace).await
     }
 
     /// The same for a project given as text.
@@ -130,7 +139,7 @@ impl Compose {
     /// As [`Compose::run`].
     pub async fn run_text(&self, name: &str, text: &str, command: &[&str], grace: Duration) -> Result<()> {
         let words = [&options("-", name), command].concat();
-        self.execute(Path::new("/"), &words, command, text, kind(grace), self.timeout + grace).await.map(drop)
+        self.in_turn(Path::new("/"), &words, command, text, kind(grace), self.timeout + grace).await
     }
 
     /// Fetches the image of a project given as text, within the longer time limit of pulls.
@@ -140,10 +149,10 @@ impl Compose {
     pub async fn pull_text(&self, name: &str, text: &str) -> Result<()> {
         let command = ["pull", "--quiet"];
         let words = [&options("-", name), &command[..]].concat();
-        self.execute(Path::new("/"), &words, &command, text, Kind::Pull, self.pull_timeout).await.map(drop)
+        self.in_turn(Path::new("/"), &words, &command, text, Kind::Pull, self.pull_timeout).await
     }
 
-    async fn execute(
+    async fn in_turn(
         &self,
         folder: &Path,
         words: &[&str],
@@ -151,9 +160,13 @@ impl Compose {
         stdin: &str,
         kind: Kind,
         limit: Duration,
-    ) -> Result<String> {
+    ) -> Result<()> {
         let place = self.pools.of(kind).acquire().await;
         let _place = place.map_err(|error| Error::io("wait for a turn")(std::io::Error::other(error)))?;
+        self.execute(folder, words, command, stdin, limit).await.map(drop)
+    }
+
+    async fn execute(&self, folder: &Path, words: &[&str], command: &[&str], stdin: &str, limit: Duration) -> Result<String> {
         let command = command.join(" ");
         let started = std::time::Instant::now();
         point(&format!("before compose {command}"));
@@ -239,9 +252,14 @@ impl Drop for Group {
     }
 }
 
-/// A command that waits for a container has a place among its like.
+/// A command that waits for a container has a place among its like: who waits for an hour keeps nobody from waiting ten
+/// seconds.
 fn kind(grace: Duration) -> Kind {
-    if grace.is_zero() { Kind::Work } else { Kind::Wait }
+    match grace.as_secs() {
+        0 => Kind::Work,
+        1..=10 => Kind::Wait,
+        _ => Kind::WaitLong,
+    }
 }
 
 /// util-linux's way to have the kernel end a program with its parent; nothing where it is missing.
@@ -292,7 +310,8 @@ async fn read(reader: Option<JoinHandle<Vec<u8>>>) -> String {
 
 fn failure(command: String, status: ExitStatus, stderr: String) -> Error {
     if stderr.contains("Cannot connect to the Docker daemon") || stderr.contains("error during connect") {
-        return Error::EngineUnavailable(stderr.trim().lines().last().unwrap_or_default().to_owned());
+        // Its own words name the socket.
+        return Error::EngineUnavailable("docker compose could not reach it".to_owned());
     }
     Error::ComposeFailed { command, exit_code: status.code(), stderr }
 }

@@ -20,6 +20,7 @@ impl Containers {
     /// `NameTaken`, `ImageNotFound`, `NetworkNotFound`, `HostPathNotAllowed`, `Invalid`, and those of Compose, the engine and
     /// the disk.
     pub async fn create(&self, spec: Spec, terms: Terms) -> Result<Container> {
+        self.engine_is_heard()?;
         let this = self.clone();
         self.to_the_end(async move {
             if let Some(made) = this.0.index.made_by(&terms) {

@@ -13,6 +13,8 @@ pub struct Drift {
     pub cuid: Cuid,
     /// Whether anything does.
     pub drifted: bool,
+    /// A change is under way, which may be all that differs.
+    pub changing: bool,
     pub compose_yaml: ProjectDrift,
     pub container: ContainerDrift,
 }
@@ -69,6 +71,7 @@ impl Containers {
     /// # Errors
     /// `ContainerNotFound`, `HostPathNotAllowed`, and those of the engine and the disk.
     pub async fn drift(&self, cuid: Cuid) -> Result<Drift> {
+        let changing = self.0.index.turn(cuid)?.try_lock().is_err();
         let record = self.0.index.get(cuid)?.record;
         let (this, spec) = (self.clone(), record.spec.clone());
         let (project, there) = on_disk(move || Ok((this.render(cuid, &spec)?, this.0.store.project(cuid)?))).await?;
@@ -88,7 +91,7 @@ impl Containers {
             }
         };
         let drifted = compose_yaml.state != ProjectState::Current || container.state != ContainerState::AsAsked;
-        Ok(Drift { cuid, drifted, compose_yaml, container })
+        Ok(Drift { cuid, drifted, changing, compose_yaml, container })
     }
 }
 

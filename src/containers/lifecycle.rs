@@ -22,6 +22,7 @@ impl Containers {
     /// # Errors
     /// `ContainerNotFound`, `RevisionMismatch`, `InvalidState`, `Drifted`, `PortConflict`, and those of Compose, the engine and the disk.
     pub async fn act(&self, cuid: Cuid, action: Action, grace: Duration, terms: Terms) -> Result<Outcome> {
+        self.engine_is_heard()?;
         self.in_turn(cuid, terms, move |this, terms| async move {
             let unsettled = this.settle(cuid).await;
             let state = this.refresh(cuid).await?;
@@ -63,6 +64,8 @@ impl Containers {
         let spec = self.0.index.get(cuid)?.record.spec.clone();
         self.ports_are_free(cuid, &spec, state).await?;
         let project = self.write_project(cuid, &spec).await?;
+        // Only one that is up may take its time to stop.
+        let grace = if state.status.is_up() { grace } else { Duration::ZERO };
         let (made, change) = (project.made(state), Change { was_up: state.status.is_up(), volumes: None });
         if made {
             self.limit(cuid, &spec, state).await?;
@@ -91,6 +94,7 @@ impl Containers {
     /// # Errors
     /// `StillRunning` without `force`; else as [`Containers::act`]. After an error the container is still there.
     pub async fn delete(&self, cuid: Cuid, force: bool, remove_volumes: bool, terms: Terms) -> Result<()> {
+        self.engine_is_heard()?;
         self.in_turn(cuid, terms, move |this, _| async move {
             Action::Delete { force }.check(this.refresh(cuid).await?.status)?;
             this.delete_now(cuid, remove_volumes).await

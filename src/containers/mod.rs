@@ -205,6 +205,14 @@ impl Containers {
         }
     }
 
+    /// That the engine is not known to be away: a change that would only find that out after a while is refused at once.
+    fn engine_is_heard(&self) -> Result<()> {
+        match self.0.engine_state.borrow().trouble() {
+            Some(why) => Err(Error::EngineUnavailable(why.to_owned())),
+            None => Ok(()),
+        }
+    }
+
     /// Runs a change to its end, also when the caller goes away meanwhile.
     async fn to_the_end<T: Send + 'static>(&self, change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let ran = self.0.changes.spawn_on(change, &self.0.runtime).await;

@@ -32,6 +32,7 @@ impl Containers {
     /// `Invalid`, `RevisionMismatch`, `InvalidState`, `Drifted`, `NameTaken`, `ImageNotFound`, `NetworkNotFound`, `HostPathNotAllowed`,
     /// `PortConflict`, and those of Compose, the engine and the disk.
     pub async fn patch(&self, cuid: Cuid, patch: Value, terms: Terms) -> Result<Container> {
+        self.engine_is_heard()?;
         self.in_turn(cuid, terms, move |this, terms| async move {
             this.settle(cuid).await;
             let old = this.0.index.get(cuid)?.record;

@@ -279,7 +279,8 @@ impl Store {
 
     fn rename(&self, cuid: Cuid, from: &str, to: &str) -> Result<()> {
         let folder = self.folder(cuid);
-        fs::rename(folder.join(from), folder.join(to)).map_err(Error::io(format!("rename {from}")))?;
+        // Somebody may have taken the whole folder away.
+        optional(fs::rename(folder.join(from), folder.join(to))).map_err(Error::io(format!("rename {from}")))?;
         point(&format!("after {from} is renamed to {to}"));
         sync(&folder)
     }

@@ -113,9 +113,12 @@ impl Containers {
 
     fn see(&self, seen: Seen<Ticket>, looks: &mut Looks) {
         match seen {
-            // Another server's containers carry the label, too.
             Seen::One(label, death) => {
-                let Some(cuid) = label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()) else { return };
+                let Some(cuid) = label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()) else {
+                    let this = self.clone();
+                    self.0.runtime.spawn(async move { this.look_at_stranger(label).await });
+                    return;
+                };
                 death.into_iter().for_each(|death| self.0.index.observe_death(cuid, death));
                 looks.soon(cuid);
             }
@@ -163,6 +166,16 @@ impl Containers {
         self.0.engine_state.send_replace(EngineState::Watched);
         let this = self.clone();
         self.0.runtime.spawn(async move { this.finish().await });
+    }
+
+    /// Notes whether there is a container that carries our label and is nobody's.
+    async fn look_at_stranger(&self, label: String) {
+        let there = self.0.engine.carries(LABEL, &label).await.unwrap_or_default();
+        let orphan = there && self.is_orphan(label.parse().ok());
+        self.orphans(|known| {
+            known.containers.retain(|known| *known != label);
+            known.containers.extend(orphan.then_some(label));
+        });
     }
 
     /// Notes the container's state, where the engine tells it.

@@ -45,7 +45,11 @@ impl Engine {
         if let Some(docker) = self.docker.get() {
             return Ok(docker);
         }
-        let docker = Docker::connect_with_host(&self.host).map_err(unavailable)?.with_timeout(PATIENCE);
+        let docker = Docker::connect_with_host(&self.host).map_err(|failure| match failure {
+            Failure::SocketNotFoundError(_) => Error::EngineUnavailable("its socket is not there".to_owned()),
+            failure => unavailable(failure),
+        });
+        let docker = docker?.with_timeout(PATIENCE);
         Ok(self.docker.get_or_init(|| docker))
     }
 
@@ -82,6 +86,16 @@ impl Engine {
         let mut containers = self.docker()?.list_containers(Some(options)).await.map_err(failed)?;
         let name = containers.pop().and_then(|container| container.names?.pop());
         Ok(name.map(|name| name.trim_start_matches('/').to_owned()))
+    }
+
+    /// Whether a container of the engine carries `label` with this value.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    pub async fn carries(&self, label: &str, value: &str) -> Result<bool> {
+        let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]));
+        let options = ListContainersOptions { all: true, filters, ..Default::default() };
+        Ok(!self.docker()?.list_containers(Some(options)).await.map_err(failed)?.is_empty())
     }
 
     /// Whether the engine holds an image under this reference.

@@ -21,8 +21,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a quiet engine is asked whether it is there, and how long it may take to say so: one that hangs leaves its
 /// connections open.
-const PULSE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(10);
+const PULSE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Actions that change nothing of a container's state, and come in numbers.
 const NOISE: [&str; 8] = ["exec_create", "exec_start", "exec_die", "attach", "detach", "top", "resize", "archive-path"];
@@ -55,6 +55,7 @@ impl Engine {
         while !seen.is_closed() {
             let why = match self.watch_once(label, &stamp, &seen, &mut heard).await {
                 Ok(()) => "the event stream ended".to_owned(),
+                Err(Error::EngineUnavailable(why)) => why,
                 Err(error) => error.to_string(),
             };
             let _ = seen.send(Seen::Lost(why, heard)).await;
