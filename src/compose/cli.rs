@@ -11,11 +11,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    sync::Semaphore,
     task::JoinHandle,
     time::timeout,
 };
 
+use super::places::{Kind, Places};
 use crate::{
     config::ComposeConfig,
     crash::point,
@@ -48,46 +48,9 @@ pub struct Compose {
     /// crash would go on changing what the next server has put right.
     tether: Arc<[OsString]>,
     environment: Arc<[(String, String)]>,
-    pools: Arc<Pools>,
+    places: Arc<Places>,
     timeout: Duration,
     pull_timeout: Duration,
-}
-
-/// Who waits long must not keep the others from running: a stop for a container's grace, a pull for a registry. Each kind
-/// has places of its own, taken in the order of arrival.
-struct Pools {
-    working: Semaphore,
-    waiting: Semaphore,
-    patient: Semaphore,
-    pulling: Semaphore,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Work,
-    Wait,
-    WaitLong,
-    Pull,
-}
-
-impl Pools {
-    fn new(concurrency: usize) -> Self {
-        Self {
-            working: Semaphore::new(concurrency),
-            waiting: Semaphore::new(4 * concurrency),
-            patient: Semaphore::new(4 * concurrency),
-            pulling: Semaphore::new(2),
-        }
-    }
-
-    fn of(&self, kind: Kind) -> &Semaphore {
-        match kind {
-            Kind::Work => &self.working,
-            Kind::Wait => &self.waiting,
-            Kind::WaitLong => &self.patient,
-            Kind::Pull => &self.pulling,
-        }
-    }
 }
 
 /// One folder's project.
@@ -106,7 +69,7 @@ impl Compose {
             program: program.into(),
             tether: tether(),
             environment: config.environment.clone().into(),
-            pools: Arc::new(Pools::new(config.concurrency)),
+            places: Arc::new(Places::new(config.concurrency)),
             timeout: config.timeout,
             pull_timeout: config.pull_timeout,
         }
@@ -130,7 +93,7 @@ impl Compose {
     /// [`Error::EngineUnavailable`] where it could not reach the engine.
     pub async fn run(&self, project: &Project<'_>, command: &[&str], grace: Duration) -> Result<()> {
         let words = [&options("compose.yaml", project.name), command].concat();
-        self.in_turn(project.folder, &words, command, "", kind(grace), self.timeout + grace).await
+        self.in_turn(project.folder, &words, command, "", Kind::of(grace), self.timeout + grace).await
     }
 
     /// The same for a project given as text.
@@ -139,7 +102,7 @@ impl Compose {
     /// As [`Compose::run`].
     pub async fn run_text(&self, name: &str, text: &str, command: &[&str], grace: Duration) -> Result<()> {
         let words = [&options("-", name), command].concat();
-        self.in_turn(Path::new("/"), &words, command, text, kind(grace), self.timeout + grace).await
+        self.in_turn(Path::new("/"), &words, command, text, Kind::of(grace), self.timeout + grace).await
     }
 
     /// Fetches the image of a project given as text, within the longer time limit of pulls.
@@ -161,8 +124,7 @@ impl Compose {
         kind: Kind,
         limit: Duration,
     ) -> Result<()> {
-        let place = self.pools.of(kind).acquire().await;
-        let _place = place.map_err(|error| Error::io("wait for a turn")(std::io::Error::other(error)))?;
+        let _place = self.places.take(kind).await?;
         self.execute(folder, words, command, stdin, limit).await.map(drop)
     }
 
@@ -249,16 +211,6 @@ impl std::ops::DerefMut for Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.end_group();
-    }
-}
-
-/// A command that waits for a container has a place among its like: who waits for an hour keeps nobody from waiting ten
-/// seconds.
-fn kind(grace: Duration) -> Kind {
-    match grace.as_secs() {
-        0 => Kind::Work,
-        1..=10 => Kind::Wait,
-        _ => Kind::WaitLong,
     }
 }
 

@@ -35,7 +35,9 @@ impl Template {
     #[expect(clippy::disallowed_methods, reason = "this file owns YAML")]
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: String| Error::io("read the template compose.yaml")(std::io::Error::other(why));
-        let mut root: Mapping = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let mut root: Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        root.apply_merge().map_err(|error| wrong(error.to_string()))?;
+        let Value::Mapping(mut root) = root else { return Err(wrong("it is no mapping".into())) };
         let Some(Value::Mapping(mut services)) = root.remove("services") else {
             return Err(wrong("it has no services".into()));
         };
@@ -44,6 +46,13 @@ impl Template {
             Some(Value::Null) if services.is_empty() => Ok(Self { root, service: Mapping::new() }),
             _ => Err(wrong(format!("its services are not just one called {PLACEHOLDER}"))),
         }
+    }
+
+    /// Whether it limits what a container may use, so that those limits are not this server's alone.
+    pub fn limits(&self) -> bool {
+        ["cpus", "cpu_shares", "cpu_quota", "mem_limit", "memswap_limit", "pids_limit", "deploy"]
+            .iter()
+            .any(|key| self.service.contains_key(*key))
     }
 
     /// A project from this template: `service`, called `name`, over the template's own, and `root` over the template's
@@ -281,5 +290,8 @@ mod tests {
             assert!(Template::parse(text).is_err(), "{text:?}");
         }
         assert!(Template::parse("services: {container: }").is_ok());
+        let merged =
+            Template::parse("x-base: &base {init: false}\nservices:\n  container:\n    <<: *base\n    mem_limit: 1g\n").unwrap();
+        assert!(merged.limits() && merged.service.contains_key("init") && !merged.service.contains_key("<<"));
     }
 }

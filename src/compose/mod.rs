@@ -2,4 +2,5 @@
 
 pub mod cli;
 pub mod file;
+mod places;
 pub mod render;

@@ -1,6 +1,6 @@
 //! From a specification to `compose.yaml`: pure, and the same bytes for the same input.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, os::unix::ffi::OsStrExt as _, path::Path};
 
 use serde_yaml::{Mapping, Value};
 use uuid::Uuid;
@@ -56,6 +56,10 @@ pub struct Project<'a> {
     pub defaults: &'a Defaults,
     /// The existing network that the container joins where its specification names none.
     pub network: &'a str,
+    /// The folder that the project is in.
+    pub folder: &'a Path,
+    /// The id of the image to take instead of the one that the specification's reference leads to now.
+    pub image: Option<&'a str>,
 }
 
 /// A project, written.
@@ -65,6 +69,8 @@ pub struct Rendered {
     /// Tells this project from every other, so that a container that was made from another is known by its label. Projects
     /// that differ in nothing but limits have the same: those can be changed on a container as it is.
     pub digest: String,
+    /// Whether limits are the server's to move on a container as it is.
+    pub movable: bool,
     document: Mapping,
 }
 
@@ -78,14 +84,17 @@ impl Rendered {
 impl Project<'_> {
     /// The project's `compose.yaml`.
     pub fn render(&self, template: &Template) -> Rendered {
-        let undigested = write(&self.document(template, None));
-        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, undigested.as_bytes()).to_string();
-        let document = self.document(template, Some(&digest));
-        Rendered { text: write(&document), digest, document }
+        let movable = !template.limits();
+        let undigested = write(&self.document(template, None, !movable));
+        // A container has the folder's mount, wherever the folder is by now.
+        let all = [undigested.as_bytes(), self.folder.as_os_str().as_bytes()].concat();
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, &all).to_string();
+        let document = self.document(template, Some(&digest), true);
+        Rendered { text: write(&document), digest, movable, document }
     }
 
     /// The project; without a digest, what the digest is made of.
-    fn document(&self, template: &Template, digest: Option<&str>) -> Mapping {
+    fn document(&self, template: &Template, digest: Option<&str>, limits: bool) -> Mapping {
         let mut root = Mapping::new();
         if let Some(name) = self.joined() {
             let network = Mapping::from_iter([("name".into(), literal(name)), ("external".into(), true.into())]);
@@ -96,7 +105,7 @@ impl Project<'_> {
             let volumes: Mapping = own.into_iter().map(|name| (name.into(), Mapping::new().into())).collect();
             root.insert("volumes".into(), volumes.into());
         }
-        template.project(&self.cuid.to_string(), self.service(digest), root)
+        template.project(&self.cuid.to_string(), self.service(digest, limits), root)
     }
 
     /// The network that is there already and that the container joins by name.
@@ -108,11 +117,11 @@ impl Project<'_> {
         }
     }
 
-    fn service(&self, digest: Option<&str>) -> Mapping {
+    fn service(&self, digest: Option<&str>, limits: bool) -> Mapping {
         let (spec, defaults) = (self.spec, self.defaults);
         let mut service = Mapping::new();
         let mut set = |key: &str, value: Value| drop(service.insert(key.into(), value));
-        set("image", literal(spec.image.as_str()));
+        set("image", literal(self.image.filter(|_| digest.is_some()).unwrap_or(spec.image.as_str())));
         set("container_name", self.cuid.to_string().into());
         match &spec.command {
             Some(command) => set("command", command.words().map(literal).collect()),
@@ -128,7 +137,7 @@ impl Project<'_> {
         set("environment", self.environment());
         set("labels", self.labels(digest));
         service.extend(self.networks());
-        if digest.is_some() {
+        if limits {
             service.extend(self.limits());
         }
         service.extend(spec.health_check.iter().map(|check| ("healthcheck".into(), health(check))));
@@ -286,7 +295,9 @@ mod tests {
         let cuid = "c123e4567-e89b-12d3-a456-426614174000".parse().unwrap();
         let spec = Spec::from_json(spec).unwrap();
         let template = Template::parse(include_str!("../../templates/compose.yaml")).unwrap();
-        Project { cuid, spec: &spec, boot, defaults, network: "berth" }.render(&template).text
+        Project { cuid, spec: &spec, boot, defaults, network: "berth", folder: Path::new("/data/c1"), image: None }
+            .render(&template)
+            .text
     }
 
     fn defaults() -> Defaults {

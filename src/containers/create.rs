@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Containers, index::Container, on_disk, store::Record, terms::Terms};
+use super::{Containers, index::Container, on_disk, record::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status},
     engine::state::State,
@@ -83,8 +83,12 @@ impl Containers {
             Mount::create(&store.folder(cuid), owner).map(drop)
         })
         .await?;
-        self.write_project(cuid, spec).await?;
-        self.compose_create(cuid, spec, Duration::ZERO).await?;
+        self.write_project(cuid, spec, None).await?;
+        self.compose_create(cuid, spec, Duration::ZERO, false).await?;
+        if self.0.engine.state(&cuid.to_string()).await?.status == Status::Missing {
+            let stderr = "Compose made no container: a template with profiles keeps it from that".to_owned();
+            return Err(Error::ComposeFailed { command: "create".into(), exit_code: Some(0), stderr });
+        }
         let record = Record { shared_network, ..Record::new(cuid, spec.clone(), terms.mark) };
         let store = self.0.store.clone();
         on_disk(move || store.commit(&record).map(|()| record)).await

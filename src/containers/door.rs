@@ -80,13 +80,13 @@ fn check_log_driver(spec: &Spec, site: &Site) -> Result<()> {
 /// Which parts of the host may be mounted.
 pub(super) struct HostPaths {
     allowed: Vec<PathBuf>,
-    /// The server's own, without links: whoever has it has all containers.
-    data: PathBuf,
+    /// The server's own folders: whoever can write to them has all containers.
+    own: Vec<PathBuf>,
 }
 
 impl HostPaths {
-    pub(super) fn new(allowed: Vec<PathBuf>, data: &Path) -> Self {
-        Self { allowed, data: data.to_owned() }
+    pub(super) fn new(allowed: Vec<PathBuf>, own: &[&Path]) -> Self {
+        Self { allowed, own: own.iter().map(|path| path.to_path_buf()).collect() }
     }
 
     /// The specification with each host path as it is now, without links. To be called again before every use: what was a folder
@@ -122,7 +122,11 @@ impl HostPaths {
     /// Whether a path without links may be mounted.
     fn allows(&self, path: &Path) -> bool {
         let below = |allowed: &PathBuf| allowed.canonicalize().is_ok_and(|allowed| path.starts_with(allowed));
-        self.allowed.iter().any(below) && !path.starts_with(&self.data) && !self.data.starts_with(path)
+        let near = |own: &PathBuf| {
+            let own = own.canonicalize().unwrap_or_else(|_| own.clone());
+            path.starts_with(&own) || own.starts_with(path)
+        };
+        self.allowed.iter().any(below) && !self.own.iter().any(near)
     }
 }
 
@@ -147,7 +151,7 @@ mod tests {
     fn only_what_is_really_below_an_allowed_path_can_be_mounted() {
         let world = tempfile::tempdir().unwrap();
         let at = |path: &str| world.path().canonicalize().unwrap().join(path);
-        for folder in ["srv/in", "srv/data/c1", "srv-not", "real"] {
+        for folder in ["srv/in", "srv/data/c1", "srv/templates", "srv-not", "real"] {
             fs::create_dir_all(at(folder)).unwrap();
         }
         fs::write(at("srv/file"), "").unwrap();
@@ -155,7 +159,7 @@ mod tests {
         symlink(at("srv-not"), at("srv/outside")).unwrap();
         symlink("../srv/data", at("srv/to-data")).unwrap();
         symlink(at("real"), at("allowed-link")).unwrap();
-        let paths = HostPaths::new(vec![at("srv"), at("allowed-link"), at("none")], &at("srv/data"));
+        let paths = HostPaths::new(vec![at("srv"), at("allowed-link"), at("none")], &[&at("srv/data"), &at("srv/templates")]);
         for (path, expected) in [
             ("srv/in", "srv/in"),
             ("srv/inside", "srv/in"),
@@ -171,6 +175,7 @@ mod tests {
             "srv",
             "srv/data",
             "srv/data/c1",
+            "srv/templates",
             "srv/to-data",
             "srv-not",
             "srv/outside",
@@ -188,7 +193,7 @@ mod tests {
         assert!(
             matches!(resolve(&paths, &at("srv/in/nowhere")), Err(Error::Invalid(invalid)) if invalid.code == "INVALID_VOLUME")
         );
-        let nothing = HostPaths::new(Vec::new(), &at("srv/data"));
+        let nothing = HostPaths::new(Vec::new(), &[&at("srv/data")]);
         assert!(matches!(resolve(&nothing, &at("srv/in")), Err(Error::HostPathNotAllowed { .. })));
     }
 }

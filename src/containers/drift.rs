@@ -69,20 +69,26 @@ impl Containers {
     /// What differs between the container's specification, its `compose.yaml`, and what the engine has.
     ///
     /// # Errors
-    /// `ContainerNotFound`, `HostPathNotAllowed`, and those of the engine and the disk.
+    /// `ContainerNotFound`, and those of the engine and the disk.
     pub async fn drift(&self, cuid: Cuid) -> Result<Drift> {
         let changing = self.0.index.turn(cuid)?.try_lock().is_err();
         let record = self.0.index.get(cuid)?.record;
         let (this, spec) = (self.clone(), record.spec.clone());
-        let (project, there) = on_disk(move || Ok((this.render(cuid, &spec)?, this.0.store.project(cuid)?))).await?;
+        let (project, there) = on_disk(move || {
+            // A host path that can't be mounted any more is shown as it was asked for.
+            let spec = this.0.host_paths.resolve(spec.clone()).unwrap_or(spec);
+            Ok((this.render(cuid, &spec, None), this.0.store.project(cuid)?))
+        })
+        .await?;
         let compose_yaml = project_drift(&project.text, there.as_deref());
         let container = match self.0.engine.describe(&cuid.to_string()).await? {
             None => ContainerDrift { state: ContainerState::Missing, differences: Vec::new() },
             Some(there) => {
-                let asked = outline::asked(cuid, &project.meaning(), &there.image);
+                let folder = self.0.store.folder(cuid);
+                let asked = outline::asked(cuid, &folder.to_string_lossy(), &project.meaning(), &there.image);
                 let mut differences = outline::differences(&asked, &outline::runs(&there.container, &asked));
                 let (limits, now) = (wanted(&record.spec, &self.0.defaults), there.state.limits);
-                if !self.0.engine.same_limits(now, limits).await? {
+                if project.movable && !self.0.engine.same_limits(now, limits).await? {
                     differences.push(("resources".to_owned(), json!(limits), json!(now)));
                 }
                 let state = if differences.is_empty() { ContainerState::AsAsked } else { ContainerState::Different };

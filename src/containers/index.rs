@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Local};
 use tokio::sync::Mutex;
 
-use super::{networks::SharedNetwork, store::Record, terms::Terms};
+use super::{networks::SharedNetwork, record::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status, text::Name},
     engine::{state::State, watch::Death},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Containers, Outcome, failure::lost_network, on_disk, store::Change, terms::Terms};
+use super::{Containers, Outcome, failure::lost_network, on_disk, record::Change, terms::Terms};
 use crate::{
     domain::{
         id::Cuid,
@@ -10,7 +10,7 @@ use crate::{
         status::{Action, Verdict},
     },
     engine::state::State,
-    error::Result,
+    error::{Error, Result},
 };
 
 /// How long a container may take to stop before it is killed, where the caller names no time: Docker's own.
@@ -25,13 +25,10 @@ impl Containers {
         self.engine_is_heard()?;
         self.in_turn(cuid, terms, move |this, terms| async move {
             let unsettled = this.settle(cuid).await;
-            let state = this.refresh(cuid).await?;
+            let state = this.look_closely(cuid).await?;
             let changed = action.check(state.status)? == Verdict::Go;
-            if changed && matches!(action, Action::Start | Action::Restart) {
-                this.may_write_project(cuid, &terms).await?;
-            }
             if changed {
-                let done = this.perform(cuid, action, &state, grace).await;
+                let done = this.perform(cuid, action, &state, grace, &terms).await;
                 // Also after a failure: what it left is what the next read shows.
                 let refreshed = this.refresh(cuid).await;
                 done?;
@@ -46,11 +43,14 @@ impl Containers {
         .await
     }
 
-    async fn perform(&self, cuid: Cuid, action: Action, state: &State, grace: Duration) -> Result<()> {
+    async fn perform(&self, cuid: Cuid, action: Action, state: &State, grace: Duration, terms: &Terms) -> Result<()> {
         let seconds = grace.as_secs().to_string();
         match action {
-            Action::Start => self.start(cuid, state, grace, &["start"]).await,
-            Action::Restart => self.start(cuid, state, grace, &["restart", "--timeout", &seconds]).await,
+            Action::Start | Action::Restart => {
+                let edited = self.may_write_project(cuid, terms).await?;
+                let command: &[&str] = if action == Action::Start { &["start"] } else { &["restart", "--timeout", &seconds] };
+                self.start(cuid, state, grace, command, edited).await
+            }
             Action::Stop => self.compose_minimal(cuid, &["stop", "--timeout", &seconds], grace).await,
             Action::Pause => self.compose_minimal(cuid, &["pause"], Duration::ZERO).await,
             Action::Unpause => self.compose_minimal(cuid, &["unpause"], Duration::ZERO).await,
@@ -60,16 +60,27 @@ impl Containers {
 
     /// Brings the container up: with `command` where it was made from the project as it should be now, which is the
     /// quickest; else, with a `boot.py` that came or went, another template, or the container lost, by recreating it.
-    async fn start(&self, cuid: Cuid, state: &State, grace: Duration, command: &[&str]) -> Result<()> {
+    async fn start(&self, cuid: Cuid, state: &State, grace: Duration, command: &[&str], edited: bool) -> Result<()> {
         let spec = self.0.index.get(cuid)?.record.spec.clone();
         self.ports_are_free(cuid, &spec, state).await?;
-        let project = self.write_project(cuid, &spec).await?;
         // Only one that is up may take its time to stop.
         let grace = if state.status.is_up() { grace } else { Duration::ZERO };
-        let (made, change) = (project.made(state), Change { was_up: state.status.is_up(), volumes: None });
-        if made {
-            self.limit(cuid, &spec, state).await?;
-        } else {
+        let volumes = if spec.own_volumes().next().is_some() { Some(self.volumes(cuid).await?) } else { None };
+        let change = Change { volumes, restarts: state.status.is_up(), edited, ..Change::default() };
+        let change = self.on_top(cuid, state, change).await;
+        if change.edited {
+            // From the note on, as nobody could tell any more once the project is written.
+            let anew = async {
+                self.write_project(cuid, &spec, None).await?;
+                self.ensure_image(&spec.image).await?;
+                self.compose_up(cuid, &spec, grace, true).await
+            };
+            return self.noted(cuid, &spec, &change, anew).await;
+        }
+        let project = self.write_project(cuid, &spec, None).await?;
+        // Other limits than it can live with take a new container, which a restart may as well be.
+        let made = project.made(state) && self.limit(cuid, &spec, state, &project).await.map_or_else(unfit, |()| Ok(true))?;
+        if !made {
             self.ensure_image(&spec.image).await?;
         }
         let start = self.start_now(cuid, &spec, grace, command, made);
@@ -86,7 +97,7 @@ impl Containers {
                 Ok(()) => return Ok(()),
             }
         }
-        self.compose_up(cuid, spec, grace).await
+        self.compose_up(cuid, spec, grace, false).await
     }
 
     /// Deletes the container, its folder and, with `remove_volumes`, its volumes.
@@ -95,8 +106,12 @@ impl Containers {
     /// `StillRunning` without `force`; else as [`Containers::act`]. After an error the container is still there.
     pub async fn delete(&self, cuid: Cuid, force: bool, remove_volumes: bool, terms: Terms) -> Result<()> {
         self.engine_is_heard()?;
+        if force && terms.if_match.is_none() && self.0.index.turn(cuid)?.try_lock().is_err() {
+            // Somebody may be waiting for it to stop, for an hour.
+            let _ = self.compose_minimal(cuid, &["kill"], Duration::ZERO).await;
+        }
         self.in_turn(cuid, terms, move |this, _| async move {
-            Action::Delete { force }.check(this.refresh(cuid).await?.status)?;
+            Action::Delete { force }.check(this.look_closely(cuid).await?.status)?;
             this.delete_now(cuid, remove_volumes).await
         })
         .await
@@ -130,4 +145,9 @@ impl Containers {
     pub async fn check(&self, cuid: Cuid, action: Action) -> Result<Verdict> {
         action.check(self.get(cuid).await?.state.status)
     }
+}
+
+/// That a container can't be given its limits as it is is no failure of a start, which can recreate it.
+fn unfit(error: Error) -> Result<bool> {
+    if let Error::Invalid(_) = error { Ok(false) } else { Err(error) }
 }

@@ -1,6 +1,6 @@
 //! A container's limits: what its specification and the server's defaults ask for, given to it as it is.
 
-use super::Containers;
+use super::{Containers, project::Written};
 use crate::{
     config::Defaults,
     crash::point,
@@ -14,8 +14,15 @@ use crate::{
 };
 
 impl Containers {
-    /// Gives the container the limits of `spec` where it has others, without recreating it.
-    pub(super) async fn limit(&self, cuid: Cuid, spec: &Spec, state: &State) -> Result<()> {
+    /// Gives the container the limits of `spec` where it has others, without recreating it. Where a template has limits of
+    /// its own, they are Compose's alone to set.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where it runs and needs more memory than that; those of the engine.
+    pub(super) async fn limit(&self, cuid: Cuid, spec: &Spec, state: &State, project: &Written) -> Result<()> {
+        if !project.movable {
+            return Ok(());
+        }
         let (name, wanted) = (cuid.to_string(), wanted(spec, &self.0.defaults));
         if state.status.is_up() && wanted.memory != state.limits.memory && wanted.memory != 0 {
             self.fits(&name, wanted.memory).await?;

@@ -16,6 +16,7 @@
 //! Changes of one container wait for their turn at its slot of the [`index`] and run to their end, whether or not the
 //! client that asked is still there. Reads look at the index and wait for nobody; `watch` keeps it true.
 
+mod change;
 mod create;
 mod deploy;
 mod door;
@@ -31,6 +32,7 @@ mod patch;
 mod ports;
 mod project;
 mod reconcile;
+pub mod record;
 pub mod store;
 pub mod terms;
 mod volumes;
@@ -110,7 +112,7 @@ impl Containers {
             .map_err(Error::io("read TEMPLATE_DIR/compose.yaml"))?;
         let store = Store::open(&config.data_dir)?;
         let this = Self(Arc::new(Inner {
-            host_paths: HostPaths::new(config.allowed_host_paths.clone(), store.root()),
+            host_paths: HostPaths::new(config.allowed_host_paths.clone(), &[store.root(), &config.template_dir, &config.log_dir]),
             store,
             index: Index::default(),
             compose,

@@ -23,9 +23,9 @@ pub(super) fn differences(asked: &Outline, runs: &Outline) -> Vec<(String, Value
     both.filter(|(_, asked, runs)| asked != runs).collect()
 }
 
-/// What a project asks for: `document` is `compose.yaml` as it is meant, `image` the configuration of its image, which
-/// counts where the project is silent.
-pub(super) fn asked(cuid: Cuid, document: &Value, image: &Value) -> Outline {
+/// What a project in `folder` asks for: `document` is `compose.yaml` as it is meant, `image` the configuration of its image,
+/// which counts where the project is silent.
+pub(super) fn asked(cuid: Cuid, folder: &str, document: &Value, image: &Value) -> Outline {
     let service = &document["services"][cuid.to_string()];
     let or_image = |own: &str, images: &'static str| if service[own].is_null() { &image[images] } else { &service[own] };
     let mut outline = Outline::new();
@@ -35,12 +35,12 @@ pub(super) fn asked(cuid: Cuid, document: &Value, image: &Value) -> Outline {
     // An entrypoint takes the place of the image's whole command line.
     set("command", bare(if service["entrypoint"].is_null() { or_image("command", "Cmd") } else { &service["command"] }));
     set("user", text(or_image("user", "User")));
-    set("working_dir", text(or_image("working_dir", "WorkingDir")));
+    set("working_dir", path(or_image("working_dir", "WorkingDir")));
     set("init", json!(service["init"] == true));
     set("security_opt", sorted(strings(&service["security_opt"])));
     set("restart_policy", if service["restart"].is_null() { json!("no") } else { service["restart"].clone() });
     set("ports", sorted(list(&service["ports"]).map(asked_port)));
-    set("volumes", sorted(list(&service["volumes"]).map(|mount| asked_mount(cuid, mount))));
+    set("volumes", sorted(list(&service["volumes"]).map(|mount| asked_mount(cuid, folder, mount))));
     set("network", asked_network(cuid, document, service));
     if !service["healthcheck"].is_null() {
         set("health_check", service["healthcheck"]["test"].clone());
@@ -71,7 +71,7 @@ pub(super) fn runs(container: &Value, asked: &Outline) -> Outline {
     set("entrypoint", bare(&config["Entrypoint"]));
     set("command", bare(&config["Cmd"]));
     set("user", text(&config["User"]));
-    set("working_dir", text(&config["WorkingDir"]));
+    set("working_dir", path(&config["WorkingDir"]));
     set("init", json!(host["Init"] == true));
     set("security_opt", sorted(strings(&host["SecurityOpt"])));
     set("restart_policy", restart(&host["RestartPolicy"]));
@@ -100,26 +100,17 @@ fn bound(port: &str, bindings: &Value) -> Vec<String> {
     list(bindings).map(|binding| format!("{}:{}->{port}", text_of(&binding["HostIp"]), host(binding))).collect()
 }
 
-/// The container's own mount is named by where it is mounted: its source is the container's folder.
-fn asked_mount(cuid: Cuid, mount: &Value) -> String {
+fn asked_mount(cuid: Cuid, folder: &str, mount: &Value) -> String {
     let source = match (text_of(&mount["type"]).as_str(), text_of(&mount["source"])) {
         ("volume", name) => format!("{cuid}_{name}"),
-        (_, path) if path == "./app" => format!("{cuid}/app"),
-        (_, path) => path,
+        (_, path) => path.strip_prefix('.').map(|below| format!("{folder}{below}")).unwrap_or(path),
     };
     described(&text_of(&mount["type"]), &source, &text_of(&mount["target"]), mount["read_only"] != true)
 }
 
 fn mounted(mount: &Value) -> String {
     let source = if mount["Type"] == "volume" { text_of(&mount["Name"]) } else { text_of(&mount["Source"]) };
-    let target = text_of(&mount["Destination"]);
-    let own = target == "/app" && source.ends_with("/app");
-    let source = if own {
-        source.rsplitn(3, '/').take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("/")
-    } else {
-        source
-    };
-    described(&text_of(&mount["Type"]), &source, &target, mount["RW"] == true)
+    described(&text_of(&mount["Type"]), &source, &text_of(&mount["Destination"]), mount["RW"] == true)
 }
 
 fn described(kind: &str, source: &str, target: &str, writable: bool) -> String {
@@ -180,6 +171,13 @@ fn text_of(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// As the engine writes it: without slashes that mean nothing.
+fn path(value: &Value) -> Value {
+    let text = text_of(value);
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+    json!(if text.starts_with('/') { format!("/{}", parts.join("/")) } else { text })
+}
+
 /// Nothing and an empty text are the same.
 fn text(value: &Value) -> Value {
     json!(text_of(value))
@@ -193,6 +191,8 @@ fn bare(value: &Value) -> Value {
 fn sorted(all: impl Iterator<Item = String>) -> Value {
     let mut all: Vec<String> = all.collect();
     all.sort();
+    // The engine takes what is asked for twice as once.
+    all.dedup();
     json!(all)
 }
 
@@ -205,7 +205,7 @@ mod tests {
     /// The fields in which a container differs from what a service and its image ask for.
     fn fields(service: Value, image: &Value, container: &Value) -> Vec<String> {
         let document = json!({"services": {CUID: service}, "networks": {"shared": {"name": "berth"}}});
-        let asked = asked(CUID.parse().unwrap(), &document, image);
+        let asked = asked(CUID.parse().unwrap(), "/data/c1", &document, image);
         differences(&asked, &runs(container, &asked)).into_iter().map(|(field, ..)| field).collect()
     }
 
@@ -230,7 +230,7 @@ mod tests {
             "ports": [{"target": 80, "published": "8080", "protocol": "tcp"}], "healthcheck": {"test": ["CMD", "true"]},
             "volumes": [{"type": "bind", "source": "./app", "target": "/app"}, {"type": "volume", "source": "d", "target": "/d", "read_only": true}],
             "logging": {"driver": "local", "options": {"max-file": 3}}});
-        let mounts = json!([{"Type": "bind", "Source": format!("/data/{CUID}/app"), "Destination": "/app", "RW": true},
+        let mounts = json!([{"Type": "bind", "Source": "/data/c1/app", "Destination": "/app", "RW": true},
             {"Type": "volume", "Name": format!("{CUID}_d"), "Destination": "/d", "RW": false},
             {"Type": "volume", "Name": "0".repeat(64), "Destination": "/image", "RW": true}]);
         let container = json!({"Config": {"Image": "a", "Cmd": ["x"], "User": "1:1", "WorkingDir": "/app", "Env": ["A=1"], "Labels": {"k": "v"},

@@ -17,41 +17,42 @@ use crate::{
 };
 
 impl Containers {
-    /// The project as it should be now: `boot.py` may have come or gone. A host path that may not be mounted any more is
-    /// refused. It blocks.
-    pub(super) fn render(&self, cuid: Cuid, spec: &Spec) -> Result<Rendered> {
+    /// The project of a specification with resolved host paths, as it should be now: `boot.py` may have come or gone.
+    /// `image` is the id of one to take instead of the specification's. It blocks.
+    pub(super) fn render(&self, cuid: Cuid, spec: &Spec, image: Option<&str>) -> Rendered {
         let Inner { store, defaults, template, index, .. } = &*self.0;
-        let spec = self.0.host_paths.resolve(spec.clone())?;
-        let boot = spec.command.is_none() && has_boot(&store.folder(cuid));
+        let folder = store.folder(cuid);
+        let boot = spec.command.is_none() && has_boot(&folder);
         let network = networks::name(index.shared_network(cuid));
-        Ok(render::Project { cuid, spec: &spec, boot, defaults, network: &network }.render(template))
+        render::Project { cuid, spec, boot, defaults, network: &network, folder: &folder, image }.render(template)
     }
 
-    /// Has the project stand on the disk as it should be now. Whoever calls this may overwrite what somebody edited.
-    pub(super) async fn write_project(&self, cuid: Cuid, spec: &Spec) -> Result<Written> {
+    /// Has the project stand on the disk as it should be now. A host path that may not be mounted any more is refused.
+    /// Whoever calls this may overwrite what somebody edited.
+    pub(super) async fn write_project(&self, cuid: Cuid, spec: &Spec, image: Option<String>) -> Result<Written> {
         let (this, spec) = (self.clone(), spec.clone());
         on_disk(move || {
-            let (project, there) = (this.render(cuid, &spec)?, this.0.store.project(cuid)?);
-            let edited = there.as_ref().is_some_and(|text| !is_as_written(text));
+            let spec = this.0.host_paths.resolve(spec)?;
+            let (project, there) = (this.render(cuid, &spec, image.as_deref()), this.0.store.project(cuid)?);
             if there.as_ref() != Some(&project.text) {
                 this.0.store.write_project(cuid, &project.text)?;
             }
-            Ok(Written { digest: project.digest, edited })
+            Ok(Written { digest: project.digest, movable: project.movable })
         })
         .await
     }
 
-    /// That nobody edited the project on the disk, or that it may be overwritten all the same.
+    /// Whether somebody edited the project on the disk, which may be overwritten all the same.
     ///
     /// # Errors
-    /// [`Error::Drifted`].
-    pub(super) async fn may_write_project(&self, cuid: Cuid, terms: &Terms) -> Result<()> {
-        if terms.overwrite {
-            return Ok(());
-        }
+    /// [`Error::Drifted`] where it may not.
+    pub(super) async fn may_write_project(&self, cuid: Cuid, terms: &Terms) -> Result<bool> {
         let store = self.0.store.clone();
         let there = on_disk(move || store.project(cuid)).await?;
-        if there.is_none_or(|text| is_as_written(&text)) { Ok(()) } else { Err(Error::Drifted) }
+        match there.is_some_and(|text| !is_as_written(&text)) {
+            true if !terms.overwrite => Err(Error::Drifted),
+            edited => Ok(edited),
+        }
     }
 
     /// Runs `docker compose` in the container's folder, on its own project.
@@ -78,10 +79,11 @@ impl Containers {
 
     /// Creates or recreates the container without starting it, whose project has been written and whose image is there. `grace`
     /// is how long a running one may take to stop.
-    pub(super) async fn compose_create(&self, cuid: Cuid, spec: &Spec, grace: Duration) -> Result<()> {
+    pub(super) async fn compose_create(&self, cuid: Cuid, spec: &Spec, grace: Duration, anew: bool) -> Result<()> {
         self.ensure_network(cuid, spec).await?;
         let new = self.new_volumes(cuid, spec).await?;
-        let created = self.compose(cuid, &["create", "--no-build", "--pull", "never"], grace).await;
+        let command = [&["create", "--no-build", "--pull", "never"], by_force(anew)].concat();
+        let created = self.compose(cuid, &command, grace).await;
         if let Err(error) = created {
             return Err(self.told(cuid, spec, error).await);
         }
@@ -89,20 +91,18 @@ impl Containers {
     }
 
     /// Creates or recreates the container, whose project has been written and whose image is there, and starts it. `grace`
-    /// is how long a running one may take to stop.
-    pub(super) async fn compose_up(&self, cuid: Cuid, spec: &Spec, grace: Duration) -> Result<()> {
+    /// is how long a running one may take to stop; with `anew` it is recreated also where it seems to be as it should.
+    pub(super) async fn compose_up(&self, cuid: Cuid, spec: &Spec, grace: Duration, anew: bool) -> Result<()> {
         self.ensure_network(cuid, spec).await?;
         if !self.new_volumes(cuid, spec).await?.is_empty() {
             // Its program is to find them its own.
-            self.compose_create(cuid, spec, grace.max(GRACE)).await?;
+            self.compose_create(cuid, spec, grace.max(GRACE), anew).await?;
         }
         let seconds = grace.as_secs().to_string();
         let command = ["up", "--detach", "--no-build", "--pull", "never", "--timeout", &seconds];
-        let up = match self.compose(cuid, &command, grace).await {
+        let up = match self.compose(cuid, &[&command[..], by_force(anew)].concat(), grace).await {
             // The network that the container was made on is gone, and another has its name.
-            Err(error) if lost_network(&error) => {
-                self.compose(cuid, &[&command[..], &["--force-recreate"]].concat(), grace).await
-            }
+            Err(error) if lost_network(&error) => self.compose(cuid, &[&command[..], by_force(true)].concat(), grace).await,
             up => up,
         };
         match up {
@@ -127,18 +127,21 @@ impl Containers {
     }
 }
 
+fn by_force(anew: bool) -> &'static [&'static str] {
+    if anew { &["--force-recreate"] } else { &[] }
+}
+
 /// A project that stands on the disk.
 pub(super) struct Written {
     digest: String,
-    /// What stood there before was not ours.
-    edited: bool,
+    /// Whether limits are the server's to move on a container as it is.
+    pub(super) movable: bool,
 }
 
 impl Written {
-    /// Whether the container was made from this project, so that at most its limits differ from it. One that may have been
-    /// made from an edited one carries the label, too.
+    /// Whether the container says that it was made from this project, so that at most its limits differ from it.
     pub(super) fn made(&self, state: &State) -> bool {
-        !self.edited && state.labels.get(PROJECT_LABEL) == Some(&self.digest)
+        state.labels.get(PROJECT_LABEL) == Some(&self.digest)
     }
 }
 

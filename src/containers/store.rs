@@ -2,37 +2,36 @@
 //!
 //! ```text
 //! data/<cuid>/
+//!   creating         the folder is a creation's that is not over
 //!   container.json   the specification; its presence is what makes the container exist
 //!   compose.yaml     the project generated from it
 //!   change.json      a change is under way: whether the container was up before it
 //!   deleted.json     container.json's name once a deletion is decided; deleted-with-volumes.json if those go, too
 //!   app/             the mount; see `files` for what stands beside it during an upload
 //! ```
-//! A folder without `container.json` is a creation or a deletion that a crash cut short, and is removed at start; `.answers` is `http::answers`'.
+//! A folder with neither of the two `.json` files is a creation that a crash cut short if it says so, or is empty, and is taken
+//! away; else nobody knows what it is, and it is left alone. `.answers` is `http::answers`'.
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use chrono::{DateTime, Local};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     durable::{optional, read_json, sweep, sync, write},
-    networks::SharedNetwork,
-    terms::Mark,
+    record::{Change, Record},
 };
 use crate::{
     crash::point,
-    domain::{id::Cuid, spec::Spec},
+    domain::id::Cuid,
     error::{Error, Result},
     files::remove::remove_tree,
 };
@@ -40,61 +39,8 @@ use crate::{
 const RECORD: &str = "container.json";
 const PROJECT: &str = "compose.yaml";
 const CHANGE: &str = "change.json";
+const CREATING: &str = "creating";
 const DELETED: [&str; 2] = ["deleted.json", "deleted-with-volumes.json"];
-
-/// What `container.json` holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    pub cuid: Cuid,
-    pub created_at: DateTime<Local>,
-    pub spec: Spec,
-    /// Moves by one with every change of the specification, from 1.
-    #[serde(default = "first_revision")]
-    pub revision: u64,
-    /// Where it is on a network that containers share, on which.
-    #[serde(default)]
-    pub shared_network: SharedNetwork,
-    /// The last requests with an idempotency key that made a revision.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub made_by: Vec<Mark>,
-}
-
-impl Record {
-    /// The record of a new container.
-    pub fn new(cuid: Cuid, spec: Spec, made_by: Option<Mark>) -> Self {
-        Self {
-            cuid,
-            created_at: Local::now(),
-            spec,
-            revision: first_revision(),
-            shared_network: 0,
-            made_by: made_by.into_iter().collect(),
-        }
-    }
-
-    /// The record of the next revision.
-    pub fn changed(&self, spec: Spec, made_by: Option<Mark>) -> Self {
-        let forgotten = self.made_by.len().saturating_sub(MARKS - 1);
-        let made_by = self.made_by[forgotten..].iter().cloned().chain(made_by).collect();
-        Self { spec, revision: self.revision + 1, made_by, ..self.clone() }
-    }
-}
-
-/// How many requests a record remembers: each only until its answer is kept, which a crash may prevent.
-const MARKS: usize = 16;
-
-fn first_revision() -> u64 {
-    1
-}
-
-/// What `change.json` holds: enough to put the old configuration back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Change {
-    pub was_up: bool,
-    /// The volumes that the container had: others are the change's own, and go with it.
-    #[serde(default)]
-    pub volumes: Option<BTreeSet<String>>,
-}
 
 /// What the folder of a container turns out to be when the server starts.
 pub enum Found {
@@ -164,7 +110,8 @@ impl Store {
         // Others on the host may pass through to the mount, as a remapped engine does, and see nothing.
         fs::DirBuilder::new().mode(0o711).create(self.folder(cuid)).map_err(Error::io("make the container's folder"))?;
         point("after the folder is made");
-        sync(&self.root)
+        let marked = fs::File::create_new(self.folder(cuid).join(CREATING)).map_err(Error::io("mark the container's folder"));
+        marked.and_then(|_| sync(&self.root))
     }
 
     /// Removes the folder and all that is in it.
@@ -183,7 +130,10 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn commit(&self, record: &Record) -> Result<()> {
-        self.write_json(record.cuid, RECORD, record)
+        self.write_json(record.cuid, RECORD, record)?;
+        // One that stays means nothing beside a record.
+        let _ = fs::remove_file(self.folder(record.cuid).join(CREATING));
+        Ok(())
     }
 
     /// Removes what a crash left of files that were being written. To be called while nobody writes.
@@ -191,6 +141,7 @@ impl Store {
         for name in [RECORD, PROJECT, CHANGE] {
             sweep(&self.folder(cuid), name);
         }
+        let _ = fs::remove_file(self.folder(cuid).join(CREATING));
     }
 
     /// The project as it stands on the disk; `None` where there is none.
@@ -269,7 +220,8 @@ impl Store {
                 }
                 Ok(None) => match DELETED.iter().position(|name| entry.path().join(name).exists()) {
                     Some(kind) => Found::HalfDeleted { cuid, with_volumes: kind == 1 },
-                    None => Found::HalfMade(cuid),
+                    None if is_creation(&entry.path()) => Found::HalfMade(cuid),
+                    None => Found::Broken(cuid, Error::io("find container.json")(io::ErrorKind::NotFound.into())),
                 },
                 Err(error) => Found::Broken(cuid, error),
             });
@@ -279,8 +231,11 @@ impl Store {
 
     fn rename(&self, cuid: Cuid, from: &str, to: &str) -> Result<()> {
         let folder = self.folder(cuid);
+        let renamed = optional(fs::rename(folder.join(from), folder.join(to))).map_err(Error::io(format!("rename {from}")))?;
         // Somebody may have taken the whole folder away.
-        optional(fs::rename(folder.join(from), folder.join(to))).map_err(Error::io(format!("rename {from}")))?;
+        if renamed.is_none() && !folder.exists() {
+            return Ok(());
+        }
         point(&format!("after {from} is renamed to {to}"));
         sync(&folder)
     }
@@ -291,9 +246,17 @@ impl Store {
     }
 }
 
+/// Whether a folder without a record is what is left of a creation: nothing is taken away for being not where it was.
+fn is_creation(folder: &Path) -> bool {
+    let is_folder = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
+    let is_empty = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    is_folder && (folder.join(CREATING).exists() || is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::spec::Spec;
 
     fn record(cuid: Cuid) -> Record {
         Record::new(cuid, Spec::from_json(&serde_json::json!({"image": "a", "env": {"A": "$x"}})).unwrap(), None)
@@ -303,8 +266,9 @@ mod tests {
     fn a_folder_is_whole_with_its_record_and_half_made_or_deleted_without() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path()).unwrap();
-        let [whole, half_made, half_deleted, broken] = std::array::from_fn(|_| Cuid::new());
-        for cuid in [whole, half_made, half_deleted, broken] {
+        let [whole, half_made, half_deleted, broken, moved, linked] = std::array::from_fn(|_| Cuid::new());
+        std::os::unix::fs::symlink("/nowhere", store.folder(linked)).unwrap();
+        for cuid in [whole, half_made, half_deleted, broken, moved] {
             store.begin(cuid).unwrap();
         }
         store.commit(&record(whole)).unwrap();
@@ -312,6 +276,8 @@ mod tests {
         store.commit(&record(half_deleted)).unwrap();
         store.begin_deletion(half_deleted, true).unwrap();
         fs::write(store.folder(broken).join(RECORD), "{\"cuid\"").unwrap();
+        store.commit(&record(moved)).unwrap();
+        fs::rename(store.folder(moved).join(RECORD), store.folder(moved).join("container.json.bak")).unwrap();
         fs::create_dir(root.path().join("lost+found")).unwrap();
 
         let mut kinds: Vec<_> = store
@@ -332,6 +298,7 @@ mod tests {
             .collect();
         kinds.sort_unstable();
         let mut expected = vec![(whole, "whole"), (half_made, "half made"), (half_deleted, "half deleted"), (broken, "broken")];
+        expected.extend([(moved, "broken"), (linked, "broken")]);
         expected.sort_unstable();
         assert_eq!(kinds, expected);
         store.undo_deletion(half_deleted, true).unwrap();
@@ -345,7 +312,7 @@ mod tests {
         let cuid = Cuid::new();
         store.begin(cuid).unwrap();
         assert!(store.interrupted_change(cuid).unwrap().is_none());
-        store.begin_change(cuid, &Change { was_up: true, volumes: None }).unwrap();
+        store.begin_change(cuid, &Change { was_up: true, ..Change::default() }).unwrap();
         assert!(store.interrupted_change(cuid).unwrap().is_some_and(|change| change.was_up));
         store.end_change(cuid).unwrap();
         store.end_change(cuid).unwrap();

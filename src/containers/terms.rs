@@ -4,7 +4,7 @@
 use chrono::{DateTime, Local, TimeDelta};
 use serde::{Deserialize, Serialize};
 
-use super::store::Record;
+use super::record::Record;
 use crate::error::{Error, Result};
 
 /// How long a request is known by its idempotency key.

@@ -34,6 +34,16 @@ impl Containers {
         Ok(writable.filter(is_new).cloned().collect())
     }
 
+    /// Gives the volumes that are not among those of `before` to the container's user: a crash may have come in between.
+    pub(super) async fn give_since(&self, cuid: Cuid, spec: &Spec, before: &BTreeSet<String>) -> Result<()> {
+        let is_new = |volume: &&Volume| match &volume.source {
+            Source::Volume(name) => volume.mode == Mode::ReadWrite && !before.contains(&at_engine(cuid, name.as_str())),
+            Source::Host(_) => false,
+        };
+        let new: Vec<Volume> = spec.volumes.iter().filter(is_new).cloned().collect();
+        self.give_volumes(cuid, spec, &new).await
+    }
+
     /// Gives new volumes of a container, which has been created, to its user: the engine makes them root's. A user that only the
     /// image knows is left to the image.
     pub(super) async fn give_volumes(&self, cuid: Cuid, spec: &Spec, volumes: &[Volume]) -> Result<()> {

@@ -85,11 +85,12 @@ impl fmt::Display for Holder {
 impl PortMapping {
     /// Whether both ask for the same port of the host, so that only one of them can have it.
     pub fn collides_with(&self, other: &Self) -> bool {
+        let canonical = |mapping: &Self| mapping.host_ip.map(|ip| ip.to_canonical());
         let everywhere = |ip: &Option<IpAddr>| ip.is_none_or(|ip| ip.is_unspecified());
         self.host != 0
             && self.host == other.host
             && self.protocol == other.protocol
-            && (everywhere(&self.host_ip) || everywhere(&other.host_ip) || self.host_ip == other.host_ip)
+            && (everywhere(&self.host_ip) || everywhere(&other.host_ip) || canonical(self) == canonical(other))
     }
 }
 

@@ -38,10 +38,13 @@ pub(super) use text;
 text!(
     /// A folder of the container.
     WorkingDir,
-    |text| if text.starts_with('/') && !text.contains('\0') && text.len() < PATH_BYTES {
-        Ok(())
-    } else {
-        Err("a working directory is an absolute path without NUL".into())
+    |text| {
+        let plain = !text.split('/').any(|part| part == "." || part == "..");
+        if text.starts_with('/') && plain && !text.contains('\0') && text.len() < PATH_BYTES {
+            Ok(())
+        } else {
+            Err("a working directory is an absolute path without . and .. and NUL".into())
+        }
     }
 );
 

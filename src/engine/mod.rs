@@ -9,6 +9,7 @@ pub mod logs;
 pub mod processes;
 pub mod site;
 pub mod state;
+mod strays;
 pub mod volumes;
 pub mod watch;
 
@@ -104,6 +105,17 @@ impl Engine {
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
     pub async fn has_image(&self, reference: &str) -> Result<bool> {
         present(self.docker()?.inspect_image(reference).await)
+    }
+
+    /// The id of the image that a reference leads to; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    pub async fn image_id(&self, reference: &str) -> Result<Option<String>> {
+        match self.docker()?.inspect_image(reference).await {
+            Ok(image) => Ok(image.id),
+            Err(failure) => present::<()>(Err(failure)).map(|_| None),
+        }
     }
 
     /// Whether the engine has a network of this name.

@@ -28,6 +28,8 @@ pub struct State {
     pub published: Vec<Published>,
     pub labels: HashMap<String, String>,
     pub limits: Limits,
+    /// The id of the image that it was made from.
+    pub image: Option<String>,
 }
 
 /// A port of the container and one address of the host that leads to it.
@@ -53,6 +55,7 @@ impl Default for State {
             published: Vec::new(),
             labels: HashMap::new(),
             limits: Limits::default(),
+            image: None,
         }
     }
 }
@@ -118,6 +121,7 @@ impl From<ContainerInspectResponse> for State {
             restart_count: answer.restart_count.unwrap_or_default(),
             ip_address: addresses.into_values().filter_map(|network| network.ip_address).find(|ip| !ip.is_empty()),
             published: published(network.ports.unwrap_or_default()),
+            image: answer.image,
             limits: answer.host_config.as_ref().map(Limits::from).unwrap_or_default(),
             labels: answer.config.and_then(|config| config.labels).unwrap_or_default(),
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Compose's label for the project that something at the engine belongs to.
-const PROJECT: &str = "com.docker.compose.project";
+pub(super) const PROJECT: &str = "com.docker.compose.project";
 
 /// Go's bits for a link and for a sticky folder, in the mode of the engine's answers.
 const LINK: u32 = 1 << 27;

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{BUSYBOX, TestApp, docker, until};
+use crate::harness::{BARE, BUSYBOX, TestApp, docker, until};
 
 fn id(cuid: &str) -> String {
     docker(&["inspect", "--format", "{{.Id}}", cuid])
@@ -129,6 +129,7 @@ async fn a_change_that_can_t_be_brought_up_puts_the_old_configuration_back() {
         (json!({"image": "127.0.0.1:1/no/such"}), 404, "IMAGE_NOT_FOUND"),
         (json!({"ports": [{"container": 80, "host": taken, "host_ip": "127.0.0.1"}]}), 409, "PORT_CONFLICT"),
         (json!({"command": ["/no/such/program"]}), 500, "COMPOSE_FAILED"),
+        (json!({"command": ["sh", "-c", "sleep 0.2; exit 1"]}), 500, "COMPOSE_FAILED"),
         (json!({"resources": {"cpus": 4000}}), 400, "INVALID_RESOURCES"),
         (json!({"image": null}), 400, "MISSING_IMAGE"),
     ] {
@@ -142,6 +143,49 @@ async fn a_change_that_can_t_be_brought_up_puts_the_old_configuration_back() {
         assert!(docker(&["exec", &cuid, "env"]).contains("A=old"));
         assert!(!app.folder(&cuid).join("change.json").exists());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_image_is_put_back_though_its_tag_has_moved() {
+    let app = TestApp::start().await;
+    let tag = format!("berth-test/moves-{}", uuid::Uuid::new_v4());
+    docker(&["tag", BUSYBOX, &tag]);
+    let cuid = app.run(&json!({"image": tag, "command": "sleep 1000"})).await;
+    let image = docker(&["inspect", "--format", "{{.Image}}", &cuid]);
+    docker(&["tag", BARE, &tag]);
+    let refused = app.patch(&cuid, &json!({"command": ["sh", "-c", "sleep 1000"]})).await;
+    docker(&["rmi", &tag]);
+    refused.refused(500, "COMPOSE_FAILED", "");
+    assert_eq!(refused.json()["details"]["restored"], true, "{refused:?}");
+    assert_eq!(
+        (docker(&["inspect", "--format", "{{.Image}}", &cuid]), app.status(&cuid).await["status"].clone()),
+        (image, "running".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_s_own_limits_stay() {
+    let templates = tempfile::tempdir().unwrap();
+    std::fs::write(templates.path().join("compose.yaml"), "services: {container: {mem_limit: 64m, pids_limit: 50}}").unwrap();
+    let app = TestApp::start_with([("TEMPLATE_DIR", templates.path().display().to_string())]).await;
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    assert_eq!(limits(&cuid).trim(), "0 67108864 50");
+    app.patch(&cuid, &json!({"resources": {"cpus": 0.5, "memory": "128m"}})).await;
+    assert_eq!(limits(&cuid).trim(), "500000000 134217728 50");
+    app.patch(&cuid, &json!({"resources": {"memory": null}})).await;
+    assert_eq!(limits(&cuid).trim(), "500000000 67108864 50");
+    assert_eq!(app.get(&format!("/containers/{cuid}/drift")).await.json()["drifted"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_was_renamed_by_hand_has_its_name_back_with_the_next_change() {
+    let app = TestApp::start().await;
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    let made = id(&cuid);
+    docker(&["rename", &cuid, &format!("renamed-{cuid}")]);
+    app.until_status(&cuid, "missing").await;
+    app.send(app.request(Method::DELETE, &format!("/containers/{cuid}"))).await.refused(422, "CONTAINER_RUNNING", "");
+    assert_eq!((id(&cuid), app.status(&cuid).await["status"].clone()), (made, "running".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

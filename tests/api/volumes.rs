@@ -141,7 +141,7 @@ async fn a_crash_in_a_deletion_or_a_creation_leaves_no_volume() {
     let spec = sleeper(&json!([{"volume": "a", "container_path": "/a"}]));
     let [made, deleted, kept] = [app.create(&spec).await, app.create(&spec).await, app.create(&spec).await];
     app.shut_down().await;
-    fs::remove_file(app.folder(&made).join("container.json")).unwrap();
+    fs::rename(app.folder(&made).join("container.json"), app.folder(&made).join("creating")).unwrap();
     fs::rename(app.folder(&deleted).join("container.json"), app.folder(&deleted).join("deleted-with-volumes.json")).unwrap();
     fs::rename(app.folder(&kept).join("container.json"), app.folder(&kept).join("deleted.json")).unwrap();
     app.restart().await;

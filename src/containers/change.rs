@@ -1,0 +1,157 @@
+//! Changes that may be cut short: noted before they begin, and put back after a failure or a crash. What Compose does to
+//! recreate a container has steps of its own: it makes the new one under another name, stops the old one, removes it, and
+//! renames the new one. Cut short, it leaves two, and an engine that is still about to stop the old one.
+
+use std::time::Duration;
+
+use super::{Containers, GRACE, on_disk, record::Change};
+use crate::{
+    domain::{id::Cuid, network::Network, spec::Spec, status::Status},
+    engine::state::State,
+    error::{Error, Result},
+    files::root::Mount,
+};
+
+/// How a container is brought to its project.
+#[derive(Default)]
+pub(super) struct Bring {
+    /// To be running in the end.
+    pub up: bool,
+    /// It may be about to be stopped by a command that was cut short: it is, and started again.
+    pub shaken: bool,
+    /// Its label may lie: it is recreated.
+    pub anew: bool,
+    /// The image's id, where the specification's reference leads to another one by now.
+    pub image: Option<String>,
+}
+
+impl Containers {
+    /// Runs work on a container that may be cut short half-way, noted so that it is put back then to what `old` says, and
+    /// to whether it was up. So it is after a failure, too.
+    pub(super) async fn noted(
+        &self,
+        cuid: Cuid,
+        old: &Spec,
+        change: &Change,
+        work: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let (store, noted) = (self.0.store.clone(), change.clone());
+        on_disk(move || store.begin_change(cuid, &noted)).await?;
+        if let Err(error) = work.await {
+            tracing::warn!(%cuid, %error, "a change failed; what was before is put back");
+            let back = self.put_back(cuid, old, change).await;
+            return Err(Error::TakenBack { cause: Box::new(error), back });
+        }
+        if let Err(error) = self.end_change(cuid).await {
+            // The change is made; a note that stays only has it made once more.
+            tracing::error!(%cuid, %error, "the note of a change that is over could not be removed");
+        }
+        Ok(())
+    }
+
+    /// The note of a change of a container in this state, on top of one that could not be put back: what was before that is
+    /// what is to come back.
+    pub(super) async fn on_top(&self, cuid: Cuid, state: &State, change: Change) -> Change {
+        let earlier = self.interrupted_change(cuid).await.unwrap_or_default();
+        Change {
+            was_up: state.status.is_up() || earlier.was_up,
+            volumes: earlier.volumes.or(change.volumes),
+            image: earlier.image.or_else(|| state.image.clone()),
+            restarts: change.restarts || earlier.restarts,
+            edited: change.edited || earlier.edited,
+        }
+    }
+
+    /// Writes the project of `spec`, and brings the container to it: by other limits where that is all there is to do, else
+    /// by recreating it, and says whether it did. A network of its own goes where it is not on it.
+    pub(super) async fn bring(&self, cuid: Cuid, spec: &Spec, how: &Bring) -> Result<bool> {
+        let project = self.write_project(cuid, spec, how.image.clone()).await?;
+        let state = self.refresh(cuid).await?;
+        let made = project.made(&state) && !how.anew;
+        if made {
+            self.limit(cuid, spec, &state, &project).await?;
+        }
+        match (made, how.up) {
+            (true, true) if how.shaken && state.status.is_up() => {
+                self.compose(cuid, &["restart", "--timeout", "0"], GRACE).await?;
+            }
+            (true, up) if state.status.is_up() || !up => {}
+            (_, true) => self.compose_up(cuid, spec, GRACE, how.anew).await?,
+            (_, false) => self.compose_create(cuid, spec, Duration::ZERO, how.anew).await?,
+        }
+        if spec.network != Some(Network::Own) {
+            self.0.engine.remove_network(&format!("{cuid}_default")).await?;
+        }
+        Ok(!made)
+    }
+
+    /// Gives the mount's top folder to the container's user; what is in it stays whose it is.
+    pub(super) async fn give_mount(&self, cuid: Cuid, spec: &Spec) -> Result<()> {
+        let (folder, owner) = (self.0.store.folder(cuid), spec.owner(self.0.defaults.owner));
+        on_disk(move || Mount::create(&folder, owner).map(drop)).await
+    }
+
+    /// Puts the old configuration back after a change that failed or was cut short, and says whether that succeeded. Where
+    /// it fails, too, the note of the change stays: the next action on the container, or the next start of the server, tries
+    /// again.
+    async fn put_back(&self, cuid: Cuid, old: &Spec, change: &Change) -> bool {
+        let name = cuid.to_string();
+        let back = async {
+            self.give_mount(cuid, old).await?;
+            let halved = self.0.engine.remove_halves(&name).await?;
+            let image = self.image_of(old, change).await?;
+            let how = Bring { up: change.was_up, shaken: halved || change.restarts, anew: change.edited, image };
+            self.bring(cuid, old, &how).await?;
+            if let Some(volumes) = &change.volumes {
+                self.drop_volumes(cuid, old, volumes).await?;
+                self.give_since(cuid, old, volumes).await?;
+            }
+            self.end_change(cuid).await
+        };
+        if let Err(error) = back.await {
+            tracing::error!(%cuid, %error, "the old configuration could not be put back; it is tried again");
+            return false;
+        }
+        true
+    }
+
+    /// The image that the container was made from, where the specification's reference leads elsewhere by now.
+    async fn image_of(&self, old: &Spec, change: &Change) -> Result<Option<String>> {
+        let Some(made_from) = &change.image else { return Ok(None) };
+        let moved = self.0.engine.image_id(old.image.as_str()).await?.as_ref() != Some(made_from);
+        Ok(if moved && self.0.engine.has_image(made_from).await? { Some(made_from.clone()) } else { None })
+    }
+
+    /// Puts back what an earlier change could not. True where it still can't be, so that the note must go once the caller
+    /// has brought the container into another state.
+    pub(super) async fn settle(&self, cuid: Cuid) -> bool {
+        let Some(change) = self.interrupted_change(cuid).await else { return false };
+        let Ok(container) = self.0.index.get(cuid) else { return false };
+        !self.put_back(cuid, &container.record.spec, &change).await
+    }
+
+    pub(super) async fn end_change(&self, cuid: Cuid) -> Result<()> {
+        let store = self.0.store.clone();
+        on_disk(move || store.end_change(cuid)).await
+    }
+
+    /// Asks the engine for the container's state before a change; one that somebody renamed by hand gets its name back.
+    pub(super) async fn look_closely(&self, cuid: Cuid) -> Result<State> {
+        let state = self.refresh(cuid).await?;
+        if state.status == Status::Missing && self.0.engine.reclaim(&cuid.to_string()).await? {
+            tracing::warn!(%cuid, "a container had been renamed, and has its name back");
+            return self.refresh(cuid).await;
+        }
+        Ok(state)
+    }
+
+    /// The change that was cut short; one whose note can't be read is none.
+    async fn interrupted_change(&self, cuid: Cuid) -> Option<Change> {
+        let store = self.0.store.clone();
+        let noted = on_disk(move || store.interrupted_change(cuid)).await;
+        noted.unwrap_or_else(|error| {
+            tracing::error!(%cuid, %error, "the note of a change can't be read");
+            None
+        })
+    }
+}
