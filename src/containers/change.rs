@@ -79,8 +79,11 @@ impl Containers {
             (_, true) => self.compose_up(cuid, spec, GRACE, how.anew).await?,
             (_, false) => self.compose_create(cuid, spec, Duration::ZERO, how.anew).await?,
         }
-        if spec.network != Some(Network::Own) {
-            self.0.engine.remove_network(&format!("{cuid}_default")).await?;
+        if spec.network != Some(Network::Own)
+            && let Err(error) = self.0.engine.remove_network(&format!("{cuid}_default")).await
+        {
+            // Somebody else's container is on it.
+            tracing::warn!(%cuid, %error, "a container's own network, which it left, could not be removed");
         }
         Ok(!made)
     }
