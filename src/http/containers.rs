@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    envelope::to_the_end,
+    envelope::{note_created, to_the_end},
     error::ApiResult,
     request::{CuidPath, Json, Query},
     terms::{OnTerms, etag},
@@ -81,9 +81,13 @@ pub(crate) async fn create(
     terms: OnTerms,
     body: Json,
 ) -> ApiResult<HttpResponse> {
-    let spec = Spec::from_json(&body.0)?;
-    let terms = terms.0;
-    let container = to_the_end(&request, async move { app.containers.create(spec, terms).await }).await?;
+    let (spec, terms, made_by) = (Spec::from_json(&body.0)?, terms.0, request.clone());
+    let creation = async move {
+        let container = app.containers.create(spec, terms).await?;
+        note_created(&made_by, container.record.cuid);
+        Ok(container)
+    };
+    let container = to_the_end(&request, creation).await?;
     let location = format!("/containers/{}", container.record.cuid);
     Ok(shown(HttpResponse::Created().insert_header((header::LOCATION, location)), &container))
 }

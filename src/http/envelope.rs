@@ -23,6 +23,7 @@ use actix_web::{
 };
 use chrono::Local;
 use futures_util::{Stream, TryStreamExt};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
@@ -52,6 +53,8 @@ struct Line {
     entry: Entry,
     started: Instant,
     received: Rc<Cell<u64>>,
+    /// The container that the request made, which its path does not name.
+    created: Option<Cuid>,
     log: Option<ActionLog>,
 }
 
@@ -70,8 +73,8 @@ pub(crate) async fn envelope(
     let app = request.app_data::<Data<App>>().cloned();
     let received = count_body(&mut request);
     let entry = begin(&request, id);
-    let line =
-        SharedLine(Rc::new(RefCell::new(Line { entry, started: Instant::now(), received, log: app.map(|app| app.log.clone()) })));
+    let log = app.map(|app| app.log.clone());
+    let line = SharedLine(Rc::new(RefCell::new(Line { entry, started: Instant::now(), received, created: None, log })));
     request.extensions_mut().insert(RequestId(id));
     request.extensions_mut().insert(line.clone());
 
@@ -114,9 +117,23 @@ pub(crate) fn settled(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBo
 /// Notes that the request gets the answer of an earlier one, whose failure is its own, too.
 pub(crate) fn note_replay(request: &ServiceRequest, status: u16, body: &[u8]) {
     if let Some(line) = request.extensions().get::<SharedLine>() {
-        let entry = &mut line.0.borrow_mut().entry;
-        entry.replayed = true;
-        entry.failure = if status >= 400 { serde_json::from_slice(body).ok() } else { None };
+        let line = &mut *line.0.borrow_mut();
+        line.entry.replayed = true;
+        line.entry.failure = if status >= 400 { serde_json::from_slice(body).ok() } else { None };
+        line.created = serde_json::from_slice(body).ok().map(|Created { cuid }| cuid);
+    }
+}
+
+/// What the log takes of the answer to a creation.
+#[derive(Deserialize)]
+struct Created {
+    cuid: Cuid,
+}
+
+/// Notes which container the request made.
+pub(crate) fn note_created(request: &HttpRequest, cuid: Cuid) {
+    if let Some(line) = request.extensions().get::<SharedLine>() {
+        line.0.borrow_mut().created = Some(cuid);
     }
 }
 
@@ -148,8 +165,9 @@ pub(crate) async fn to_the_end<T: 'static>(
     let ran = actix_web::rt::spawn(async move {
         let done = change.await.map_err(ApiError::from);
         if let Some(line) = line {
+            let success = if line.0.borrow().created.is_some() { StatusCode::CREATED } else { StatusCode::OK };
             line.0.borrow_mut().entry.failure = done.as_ref().err().map(ApiError::failure);
-            line.answered(&request, done.as_ref().err().map_or(200, |error| error.status.as_u16()));
+            line.answered(&request, done.as_ref().err().map_or(success, |error| error.status).as_u16());
         }
         done
     });
@@ -159,11 +177,11 @@ pub(crate) async fn to_the_end<T: 'static>(
 impl SharedLine {
     /// Notes what is known once there is an answer.
     fn answered(&self, request: &HttpRequest, status: u16) {
-        let entry = &mut self.0.borrow_mut().entry;
+        let Line { entry, created, .. } = &mut *self.0.borrow_mut();
         entry.action = action(request.method().as_str(), request.match_pattern().as_deref());
         // What never got to its route, such as an answer that is given again, has it in its path.
         let cuid = request.match_info().get("cuid").or_else(|| request.path().split('/').nth(2));
-        entry.cuid = cuid.and_then(|cuid| cuid.parse().ok());
+        entry.cuid = cuid.and_then(|cuid| cuid.parse().ok()).or(*created);
         entry.user = request.extensions().get::<User>().map(|user| user.0.clone());
         entry.status = status;
     }

@@ -9,13 +9,18 @@ use crate::harness::{BUSYBOX, PASSWORD, TestApp, USER, until};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_a_line_without_secrets() {
     let mut app = TestApp::start().await;
-    let cuid = app.create(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"TOKEN": "hunter2"}})).await;
+    let spec = json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"TOKEN": "hunter2"}});
+    let cuid = app.post_keyed("/containers", "key", &spec).await.json()["cuid"].as_str().unwrap().to_owned();
+    app.post_keyed("/containers", "key", &spec).await;
     let answer = app.post(&format!("/containers/{cuid}/pause")).await;
     app.get("/nowhere?token=hunter2").await;
     app.shut_down().await;
     let lines = app.actions();
     assert!(lines.iter().all(|line| !line.to_string().contains("hunter2")), "{lines:?}");
-    let created = lines.iter().find(|line| line["action"] == "create").unwrap();
+    let creations: Vec<_> = lines.iter().filter(|line| line["action"] == "create").collect();
+    assert_eq!((creations.len(), &creations[1]["replayed"]), (2, &true.into()));
+    assert!(creations.iter().all(|line| line["status"] == 201 && line["cuid"] == cuid), "{creations:?}");
+    let created = creations[0];
     assert_eq!(
         (&created["status"], &created["user"], &created["remote"], &created["method"]),
         (&201.into(), &"admin".into(), &"127.0.0.1".into(), &"POST".into())
@@ -66,6 +71,7 @@ async fn a_change_whose_client_vanished_is_logged_with_its_outcome() {
     let line = async || app.actions().into_iter().find(|line| line["action"] == "create");
     until("it is logged", async || line().await.is_some()).await;
     let line = line().await.unwrap();
-    assert_eq!((&line["status"], &line["user"], line["bytes_in"].as_u64()), (&200.into(), &USER.into(), Some(body.len() as u64)));
-    assert_eq!(app.get("/containers?label=left=alone").await.json()["total"], 1);
+    assert_eq!((&line["status"], &line["user"], line["bytes_in"].as_u64()), (&201.into(), &USER.into(), Some(body.len() as u64)));
+    let found = app.get("/containers?label=left=alone").await.json();
+    assert_eq!((&found["total"], &found["containers"][0]["cuid"]), (&1.into(), &line["cuid"]));
 }
