@@ -18,6 +18,7 @@ use super::{
     envelope::{RequestId, log_part, to_the_end},
     error::{ApiError, ApiResult},
     request::{Json, Query},
+    terms::unconditional,
 };
 use crate::{
     containers::{GRACE, terms::Terms},
@@ -121,6 +122,7 @@ fn read<T: DeserializeOwned>(body: &Value) -> Result<T, Error> {
 
 /// Does it to all, to the end of the last of them.
 async fn all(request: HttpRequest, app: Data<App>, cuids: Vec<String>, change: Change) -> ApiResult<Answer<Rows>> {
+    unconditional(request.headers(), "a batch")?;
     if !(1..=MOST).contains(&cuids.len()) {
         let message = format!("cuids: a list of 1 to {MOST} cuids");
         return Err(Error::invalid("INVALID_CUIDS", "cuids", message, json!({"length": cuids.len()})).into());

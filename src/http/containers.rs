@@ -15,7 +15,7 @@ use super::{
     envelope::{note_created, to_the_end},
     error::ApiResult,
     request::{CuidPath, Json, Query},
-    terms::{OnTerms, etag},
+    terms::{OnTerms, etag, unconditional},
     view::{ContainerView, Read, StateView, StatusView},
 };
 use crate::{
@@ -81,6 +81,7 @@ pub(crate) async fn create(
     terms: OnTerms,
     body: Json,
 ) -> ApiResult<HttpResponse> {
+    unconditional(request.headers(), "a container that is yet to be made")?;
     let (spec, terms, made_by) = (Spec::from_json(&body.0)?, terms.0, request.clone());
     let creation = async move {
         let container = app.containers.create(spec, terms).await?;

@@ -37,6 +37,13 @@ impl OnTerms {
     }
 }
 
+/// That no revision is expected of `what`, which has none.
+pub(crate) fn unconditional(headers: &HeaderMap, what: &str) -> Result<(), Error> {
+    let Some(expected) = headers.get(header::IF_MATCH) else { return Ok(()) };
+    let provided = String::from_utf8_lossy(expected.as_bytes()).into_owned();
+    Err(Error::invalid("INVALID_IF_MATCH", "If-Match", format!("If-Match: {what} has no revision"), provided))
+}
+
 /// The entity tag of a revision.
 pub(crate) fn etag(revision: u64) -> String {
     format!("\"{revision}\"")

@@ -103,6 +103,22 @@ async fn of_two_changes_of_the_same_revision_exactly_one_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revision_is_expected_only_of_what_has_one() {
+    let app = TestApp::start().await;
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    for tag in ["\"1\"", "*"] {
+        let create = app.request(Method::POST, "/containers").json(&json!({"image": BUSYBOX}));
+        app.send(create.header("if-match", tag)).await.refused(400, "INVALID_IF_MATCH", "If-Match");
+        for action in ["start", "stop", "restart", "pause", "unpause", "delete"] {
+            let batch = app.request(Method::POST, &format!("/containers/batch/{action}")).json(&json!({"cuids": [cuid]}));
+            app.send(batch.header("if-match", tag)).await.refused(400, "INVALID_IF_MATCH", "If-Match");
+        }
+    }
+    assert_eq!(app.status(&cuid).await["status"], "running");
+    assert_eq!(app.data_entries(), [cuid.as_str()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn overwrite_is_taken_only_where_it_has_a_meaning() {
     let app = TestApp::start().await;
     let cuid = app.create(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
