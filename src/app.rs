@@ -6,7 +6,10 @@ use std::{
 };
 
 use actix_web::{dev::Server, web::Data};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     action_log::ActionLog,
@@ -57,7 +60,7 @@ impl Application {
         self.address
     }
 
-    /// Serves until `shutdown`; then takes no more requests, ends the terminals, and lets what is under way end.
+    /// Serves until `shutdown`; then ends the terminals, takes no more connections, and lets what is under way end.
     ///
     /// # Errors
     /// [`std::io::Error`] of the listener.
@@ -69,8 +72,15 @@ impl Application {
             () = shutdown => tracing::info!("stopping"),
         }
         self.app.sessions.close_all().await;
-        let (_, ended) = tokio::join!(handle.stop(true), server);
-        if timeout(CHANGES, self.app.containers.finished()).await.is_err() {
+        let deadline = Instant::now() + CHANGES;
+        let orderly = async {
+            handle.pause().await;
+            // The server's workers end when no connection is open, and what they still run for a client that is gone with them.
+            let _ = timeout_at(deadline, self.app.finished()).await;
+            handle.stop(true).await;
+        };
+        let ((), ended) = tokio::join!(orderly, server);
+        if timeout_at(deadline, self.app.containers.finished()).await.is_err() {
             tracing::error!("changes under way did not end in time; the next start finishes or takes back what they left");
         }
         self.app.log.flush(FLUSH).await;

@@ -162,7 +162,10 @@ pub(crate) async fn to_the_end<T: 'static>(
     change: impl Future<Output = Result<T, Error>> + 'static,
 ) -> ApiResult<T> {
     let (line, request) = (request.extensions().get::<SharedLine>().cloned(), request.clone());
-    let ran = actix_web::rt::spawn(async move {
+    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+        return Err(Error::io("begin the change")(std::io::Error::other("there is nobody to make it")).into());
+    };
+    let ran = app.run_apart(async move {
         let done = change.await.map_err(ApiError::from);
         if let Some(line) = line {
             let success = if line.0.borrow().created.is_some() { StatusCode::CREATED } else { StatusCode::OK };

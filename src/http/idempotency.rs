@@ -21,7 +21,6 @@ use actix_web::{
         header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
-    rt,
     web::Data,
 };
 use chrono::Local;
@@ -65,13 +64,16 @@ pub(crate) async fn once(
         Ok(None) => return next.call(request).await.map(ServiceResponse::map_into_boxed_body),
         Err(error) => return Ok(answered(request, HttpResponse::from_error(error))),
     };
+    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+        let error = Error::io("find the answers")(std::io::Error::other("there are none"));
+        return Ok(answered(request, HttpResponse::from_error(ApiError::from(error))));
+    };
     let tap = Tap::on(&mut request);
-    match look(&mut request, &key, &tap).await {
+    match look(&app, &mut request, &key, &tap).await {
         Err(error) => Ok(answered(request, HttpResponse::from_error(error))),
         Ok(Found::Answer(response)) => Ok(answered(request, response)),
         Ok(Found::Nothing(turn)) => {
-            // Not on the connection's own task, which ends with the client.
-            let ran = rt::spawn(run(request, next, tap, turn)).await;
+            let ran = app.run_apart(run(request, next, tap, turn)).await;
             ran.unwrap_or_else(|panic| Err(ApiError::from(Error::io("finish the request")(std::io::Error::other(panic))).into()))
         }
     }
@@ -107,7 +109,7 @@ enum Found {
 }
 
 /// Waits for the key's turn and looks for a kept answer. Without one the request is ready to be run.
-async fn look(request: &mut ServiceRequest, key: &str, tap: &Tap) -> ApiResult<Found> {
+async fn look(app: &App, request: &mut ServiceRequest, key: &str, tap: &Tap) -> ApiResult<Found> {
     let user = request.extensions().get::<User>().map(|user| user.0.clone()).unwrap_or_default();
     let slot = digest(&[&user, key]);
     request.set_payload(tap.payload());
@@ -117,9 +119,6 @@ async fn look(request: &mut ServiceRequest, key: &str, tap: &Tap) -> ApiResult<F
         let fingerprint = tap.fingerprint(0, STALL).await.map_err(unreadable)?;
         request.extensions_mut().insert(Mark { digest: digest(&[&slot, &fingerprint]), at: Local::now() });
     }
-    let Some(app) = request.app_data::<Data<App>>().cloned() else {
-        return Err(Error::io("find the answers")(std::io::Error::other("there are none")).into());
-    };
     let turn = app.answers.turn(&slot).await;
     let Some(kept) = turn.kept().await else { return Ok(Found::Nothing(turn)) };
     // What is longer than any body that was taken is another one.

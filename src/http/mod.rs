@@ -30,11 +30,12 @@ use actix_web::{
     guard,
     http::{StatusCode, header},
     middleware::from_fn,
-    rt::net::TcpStream,
+    rt::{self, net::TcpStream},
     web::{self, Data, PayloadConfig, ServiceConfig},
 };
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, task::JoinHandle};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     action_log::ActionLog, compose::cli::Compose, config::Config, containers::Containers, engine::Engine, error::Error,
@@ -42,7 +43,7 @@ use crate::{
 };
 use error::{ApiError, ApiResult};
 
-/// How long requests in flight may take to end once the server is asked to stop.
+/// How long requests in flight may take to end once the server is asked to stop and changes are over.
 const SHUTDOWN_S: u64 = 30;
 
 /// How long a client may be silent before its first request, and between two on one connection.
@@ -57,6 +58,8 @@ pub struct App {
     pub log: ActionLog,
     gate: auth::Gate,
     answers: answers::Answers,
+    /// What goes on without its connection.
+    runs: TaskTracker,
     development: bool,
     upload_bytes: u64,
     started: Instant,
@@ -85,11 +88,23 @@ impl App {
             compose,
             log,
             gate: auth::Gate::new(config),
+            runs: TaskTracker::new(),
             development: config.development,
             upload_bytes: config.limits.upload_bytes,
             started: Instant::now(),
             compose_version: OnceCell::new(),
         }
+    }
+
+    /// Waits until every change that a request began is over, and its outcome logged and kept.
+    pub async fn finished(&self) {
+        self.runs.close();
+        self.runs.wait().await;
+    }
+
+    /// Runs `work` apart from its connection, whose own task ends with the client.
+    fn run_apart<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+        rt::spawn(self.runs.track_future(work))
     }
 }
 

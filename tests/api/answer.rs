@@ -48,9 +48,9 @@ impl Answer {
         assert_ne!(self.headers["x-request-id"], first.headers["x-request-id"]);
     }
 
-    /// What every answer has, and every error.
+    /// The answer, if it has what every answer has, and every error.
     #[track_caller]
-    pub(crate) fn check(&self) {
+    pub(crate) fn checked(self) -> Self {
         let id = self.headers.get("x-request-id").expect("a request id").to_str().unwrap();
         assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 4);
         let is_error = self.status.as_u16() >= 400 && !self.bytes.starts_with(br#"{"compose_version"#);
@@ -64,5 +64,6 @@ impl Answer {
             chrono::DateTime::parse_from_rfc3339(body["timestamp"].as_str().unwrap()).unwrap();
             assert!(!self.text().contains(PASSWORD), "{body}");
         }
+        self
     }
 }

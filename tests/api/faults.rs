@@ -242,8 +242,7 @@ async fn two_servers_never_serve_one_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_takes_its_compose_with_it() {
     let mut app = TestApp::start_process().await;
-    let deaf = json!({"image": BUSYBOX, "command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]});
-    let cuid = app.run(&deaf).await;
+    let cuid = app.run(&deaf()).await;
     let stopping = app.request(Method::POST, &format!("/containers/{cuid}/stop?timeout=60")).send();
     let stopping = tokio::spawn(stopping);
     until("compose runs", async || !compose_of(&cuid).is_empty()).await;
@@ -252,6 +251,11 @@ async fn a_killed_server_takes_its_compose_with_it() {
     until("compose is gone", async || compose_of(&cuid).is_empty()).await;
     app.spawn().await;
     assert_eq!(app.delete(&cuid).await.status, StatusCode::OK);
+}
+
+/// A container that takes no notice of being told to stop.
+pub(crate) fn deaf() -> serde_json::Value {
+    json!({"image": BUSYBOX, "command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]})
 }
 
 /// The compose processes of a container, by their command lines.

@@ -99,8 +99,13 @@ impl TestApp {
 
     /// Ends the process as a crash would.
     pub(crate) fn kill(&mut self) {
+        self.end(rustix::process::Signal::KILL);
+    }
+
+    /// Ends the process by a signal, and waits for its end.
+    pub(crate) fn end(&mut self, signal: rustix::process::Signal) {
         let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap();
     }
 
@@ -165,9 +170,8 @@ impl TestApp {
     pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let answer = Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() };
-        answer.check();
-        answer
+        let bytes = response.bytes().await.unwrap().to_vec();
+        Answer { status, headers, bytes }.checked()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

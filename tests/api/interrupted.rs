@@ -6,10 +6,12 @@ use std::{fs, io::Write, net::TcpStream, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
     answer::Answer,
+    faults::{compose_of, deaf},
     harness::{PASSWORD, TestApp, USER, archive, until},
     idempotency::sleeper,
 };
@@ -71,6 +73,27 @@ async fn a_request_goes_on_without_its_client_and_its_answer_is_there_for_the_ne
     assert_eq!(app.data_entries().len(), 2);
     let logged = async || app.actions().iter().filter(|line| line["status"] == 201).count() >= 3;
     until("the one whose client vanished is logged with its outcome", logged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_end_waits_for_a_change_whose_client_vanished() {
+    let mut app = TestApp::start_process().await;
+    let cuid = app.run(&deaf()).await;
+    let batch = json!({"cuids": [cuid], "timeout": 3});
+    let body = batch.to_string();
+    let client = raw(&app, "/containers/batch/stop", "stop", body.as_bytes(), body.len());
+    until("compose runs", async || !compose_of(&cuid).is_empty()).await;
+    vanish(client);
+    app.end(Signal::TERM);
+    let lines = app.actions();
+    let line = |action: &str| lines.iter().find(|line| line["action"] == action).unwrap_or_else(|| panic!("{lines:?}"));
+    assert_eq!((&line("batch_stop")["status"], &line("batch_stop")["user"]), (&json!(200), &json!(USER)));
+    assert_eq!((&line("stop")["status"], &line("stop")["cuid"]), (&json!(200), &json!(cuid)));
+    app.spawn().await;
+    let answer = app.post_keyed("/containers/batch/stop", "stop", &batch).await;
+    assert!(answer.is_replayed(), "{answer:?}");
+    let row = &answer.json()["results"][0];
+    assert_eq!((&row["status"], &row["changed"]), (&json!("exited"), &json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
