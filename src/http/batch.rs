@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{
     HttpMessage, HttpRequest,
+    http::StatusCode,
     web::{Data, Json as Answer},
 };
 use futures_util::future::join_all;
@@ -17,6 +18,7 @@ use super::{
     containers::{NoQuery, acted, deleted, grace},
     envelope::{RequestId, log_part, to_the_end},
     error::{ApiError, ApiResult},
+    idempotency::Unkept,
     request::{Json, Query},
     terms::unconditional,
 };
@@ -129,7 +131,11 @@ async fn all(request: HttpRequest, app: Data<App>, cuids: Vec<String>, change: C
     }
     let parts = request.clone();
     let rows = async move { Ok(join_all(cuids.iter().map(|cuid| row(&parts, &app, cuid, change))).await) };
-    Ok(Answer(Rows { results: to_the_end(&request, rows).await? }))
+    let results = to_the_end(&request, rows).await?;
+    if results.iter().any(|row| row["status"] == StatusCode::SERVICE_UNAVAILABLE.as_u16()) {
+        request.extensions_mut().insert(Unkept);
+    }
+    Ok(Answer(Rows { results }))
 }
 
 /// Does it to one, and gives what the single call would have answered.

@@ -54,6 +54,9 @@ const LEFT_TIME: Duration = Duration::from_secs(10);
 /// The headers that are kept with an answer; the others are every answer's own.
 const HEADERS: [HeaderName; 5] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::RETRY_AFTER, header::ALLOW];
 
+/// In the extensions of a request whose answer is not to be kept, although it is no 503 itself.
+pub(crate) struct Unkept;
+
 /// The innermost middleware.
 pub(crate) async fn once(
     mut request: ServiceRequest,
@@ -149,7 +152,8 @@ async fn run(
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let answer = settled(next.call(request).await?.map_into_boxed_body());
     let endless = matches!(answer.response().body().size(), BodySize::Stream);
-    if endless || answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+    let unkept = answer.request().extensions().contains::<Unkept>();
+    if endless || unkept || answer.status() == StatusCode::SERVICE_UNAVAILABLE {
         return Ok(answer);
     }
     let Ok(Ok(fingerprint)) = timeout(LEFT_TIME, tap.fingerprint(LEFT, LEFT_TIME)).await else { return Ok(answer) };

@@ -90,6 +90,28 @@ async fn an_engine_that_goes_away_is_told_and_all_heals_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_an_absent_engine_held_up_is_done_when_it_is_repeated() {
+    let world = tempfile::tempdir().unwrap();
+    let mut way = Way::open(world.path());
+    let app = TestApp::start_with([("DOCKER_HOST", format!("unix://{}", way.socket.display()))]).await;
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    let batch = json!({"cuids": [cuid], "timeout": 0});
+    let stop = async || {
+        let answer = app.post_keyed("/containers/batch/stop", "key", &batch).await;
+        assert!(answer.status == StatusCode::OK && !answer.is_replayed(), "{answer:?}");
+        answer.json()["results"][0]["status"].clone()
+    };
+    way.cut();
+    until("it is noticed", async || app.get("/healthz").await.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(stop().await, 503);
+    assert!(app.kept_answers().is_empty());
+    way.mend();
+    until("it heals", async || app.get("/healthz").await.status == StatusCode::OK).await;
+    assert_eq!(stop().await, "exited");
+    assert_eq!(app.kept_answers().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_starts_without_an_engine_and_knows_no_status_until_it_is_there() {
     let world = tempfile::tempdir().unwrap();
     let mut way = Way::open(world.path());
