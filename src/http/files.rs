@@ -1,16 +1,16 @@
 //! Files below a container's mount: upload of an archive, download of a file or of a folder as an archive.
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use actix_files::NamedFile;
 use actix_multipart::Multipart;
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
     error::PayloadError,
-    http::header::{self, ContentDisposition, DispositionParam, DispositionType},
+    http::header::{self, ContentDisposition, DispositionParam, DispositionType, HeaderMap},
     web::{Bytes, Data, Json as Answer, Payload},
 };
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream::poll_fn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -69,8 +69,7 @@ pub(crate) async fn upload_zip(
         return Err(Error::TooLarge { what: TooLarge::Zip, limit }.into());
     }
     let spool = Spool::create(&folder, limit).await?;
-    let archive =
-        if multipart { only_file(spool, Multipart::new(request.headers(), body)).await? } else { fill(spool, body).await? };
+    let archive = if multipart { only_file(spool, request.headers(), body).await? } else { fill(spool, body).await? };
     let deployed = to_the_end(&request, async move { app.containers.deploy(path.0, archive, to, terms.0).await }).await?;
     Ok(Answer(json!({
         "cuid": path.0, "files": deployed.files, "bytes": deployed.bytes, "message": "The archive was unpacked",
@@ -84,34 +83,60 @@ const ARCHIVE_TYPES: [&str; 5] =
 /// How long an upload may send nothing before it is given up.
 pub(crate) const STALL: Duration = Duration::from_secs(60);
 
-/// How much a multipart body may add to its file.
+/// How much a multipart body may add to its file, and how much of it may follow the form, in bytes.
 const MULTIPART_BYTES: u64 = 64 << 10;
 
-/// Takes a multipart body's only file.
-async fn only_file(spool: Spool, mut parts: Multipart) -> Result<std::fs::File> {
+/// Takes a multipart body's only file, and the body to its end: one that breaks off after the form is not the client's whole request.
+async fn only_file(spool: Spool, headers: &HeaderMap, body: Payload) -> Result<std::fs::File> {
     let wrong = |why: &str| {
         Error::invalid("INVALID_ZIP", "body", format!("the body is a multipart form with one file: {why}"), Value::Null)
     };
-    let first = parts.try_next().await.map_err(|error| wrong(&error.to_string()))?.ok_or_else(|| wrong("it is empty"))?;
+    let body = Rc::new(RefCell::new(body));
+    let chunks = || {
+        let body = body.clone();
+        poll_fn(move |context| body.borrow_mut().poll_next_unpin(context))
+    };
+    let mut parts = Multipart::new(headers, chunks());
+    let first = in_time(parts.try_next()).await?.map_err(|error| wrong(&error.to_string()))?;
+    let first = first.ok_or_else(|| wrong("it is empty"))?;
     let archive =
         fill(spool, first.map(|chunk| chunk.map_err(|error| PayloadError::Io(std::io::Error::other(error.to_string()))))).await?;
-    match parts.try_next().await {
-        Ok(None) => Ok(archive),
-        Ok(Some(_)) => Err(wrong("it has more parts")),
-        Err(error) => Err(wrong(&error.to_string())),
+    match in_time(parts.try_next()).await? {
+        Ok(None) => (),
+        Ok(Some(_)) => return Err(wrong("it has more parts")),
+        Err(error) => return Err(wrong(&error.to_string())),
     }
+    let (mut rest, mut length) = (chunks(), 0);
+    while let Some(chunk) = next(&mut rest).await? {
+        length += chunk.len() as u64;
+        if length > MULTIPART_BYTES {
+            return Err(wrong(&format!("more than {MULTIPART_BYTES} bytes follow it")));
+        }
+    }
+    Ok(archive)
 }
 
-async fn fill(mut spool: Spool, chunks: impl Stream<Item = std::result::Result<Bytes, PayloadError>>) -> Result<std::fs::File> {
+async fn fill(mut spool: Spool, chunks: impl Stream<Item = Chunk>) -> Result<std::fs::File> {
     let mut chunks = std::pin::pin!(chunks);
-    let stalled =
-        |_| Error::invalid("INVALID_ZIP", "body", format!("nothing of the body came for {} s", STALL.as_secs()), Value::Null);
-    while let Some(chunk) = timeout(STALL, chunks.next()).await.map_err(stalled)? {
-        let cut =
-            |error: PayloadError| Error::invalid("INVALID_ZIP", "body", format!("the body was cut short: {error}"), Value::Null);
-        spool.write(&chunk.map_err(cut)?).await?;
+    while let Some(chunk) = next(&mut chunks).await? {
+        spool.write(&chunk).await?;
     }
     spool.finish().await
+}
+
+/// A piece of a body.
+type Chunk = std::result::Result<Bytes, PayloadError>;
+
+async fn next(chunks: &mut (impl Stream<Item = Chunk> + Unpin)) -> Result<Option<Bytes>> {
+    let cut = |error| Error::invalid("INVALID_ZIP", "body", format!("the body was cut short: {error}"), Value::Null);
+    in_time(chunks.next()).await?.transpose().map_err(cut)
+}
+
+/// What comes of a body before the client is given up.
+async fn in_time<T>(coming: impl Future<Output = T>) -> Result<T> {
+    let stalled =
+        |_| Error::invalid("INVALID_ZIP", "body", format!("nothing of the body came for {} s", STALL.as_secs()), Value::Null);
+    timeout(STALL, coming).await.map_err(stalled)
 }
 
 /// `GET /containers/{cuid}/download`

@@ -25,12 +25,16 @@ async fn upload_keyed(app: &TestApp, cuid: &str, key: &str, archive: Vec<u8>) ->
 
 /// A client that can vanish: it has sent `body` of a request whose length is said to be `length`.
 fn raw(app: &TestApp, path: &str, key: &str, body: &[u8], length: usize) -> TcpStream {
+    raw_typed(app, path, key, "application/zip", body, length)
+}
+
+fn raw_typed(app: &TestApp, path: &str, key: &str, content_type: &str, body: &[u8], length: usize) -> TcpStream {
     let mut client = TcpStream::connect(app.base.strip_prefix("http://").unwrap()).unwrap();
     let credentials = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
     write!(
         client,
         "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Basic {credentials}\r\nidempotency-key: {key}\r\n\
-         content-type: application/zip\r\ncontent-length: {length}\r\n\r\n"
+         content-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
     )
     .unwrap();
     client.write_all(body).unwrap();
@@ -177,4 +181,44 @@ async fn an_upload_that_was_cut_short_is_no_answer_for_the_whole_one() {
     let answer = upload_keyed(&app, &cuid, "cut", archive).await;
     assert!(answer.status == StatusCode::OK && !answer.is_replayed(), "{answer:?}");
     assert_eq!(fs::read_to_string(app.folder(&cuid).join("app/a.txt")).unwrap(), "whole");
+}
+
+/// A form with this archive, its boundary `b`, and what follows it.
+fn form(archive: &[u8], epilogue: &[u8]) -> Vec<u8> {
+    let head = b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.zip\"\r\n\r\n";
+    [head, archive, b"\r\n--b--\r\n", epilogue].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_breaks_off_after_its_file_or_goes_on_for_long_changes_nothing() {
+    let app = TestApp::start().await;
+    let cuid = app.create(&sleeper()).await;
+    let (path, file) = (format!("/containers/{cuid}/upload-zip"), app.folder(&cuid).join("app/a.txt"));
+    let archive = archive(&[("a.txt", "whole")]);
+    let uploads = async || app.actions().into_iter().filter(|line| line["action"] == "upload-zip").collect::<Vec<_>>();
+
+    let body = form(&archive, b"");
+    let client = raw_typed(&app, &path, "form", "multipart/form-data; boundary=b", &body, body.len() + 1);
+    // The spool has no name, and has bytes once the file's end was seen.
+    let received = async || {
+        let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+        let mut spools = open.filter(|path| path.read_link().is_ok_and(|link| link.starts_with(app.folder(&cuid))));
+        spools.any(|path| path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0))
+    };
+    until("the file is on the disk", received).await;
+    vanish(client);
+    until("it was given up", async || uploads().await.len() == 1).await;
+    assert!(uploads().await[0]["status"] != 200 && !file.exists(), "{:?}", uploads().await);
+
+    let send = async |epilogue: usize| {
+        let request = app.request(Method::POST, &path).header("idempotency-key", "form");
+        let request = request.header("content-type", "multipart/form-data; boundary=b");
+        app.send(request.body(form(&archive, &vec![b' '; epilogue]))).await
+    };
+    let long = app.request(Method::POST, &path).header("content-type", "multipart/form-data; boundary=b");
+    app.send(long.body(form(&archive, &vec![b' '; 1 << 20]))).await.refused(400, "INVALID_ZIP", "body");
+    assert!(!file.exists());
+    let first = send(1000).await;
+    assert_eq!((first.status, fs::read_to_string(&file).unwrap().as_str()), (StatusCode::OK, "whole"), "{first:?}");
+    send(1000).await.repeats(&first);
 }
