@@ -5,13 +5,14 @@ use std::{
     collections::HashMap,
     fs::{self, DirBuilder, File},
     io::{self, Read as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Mutex as Turns, OwnedMutexGuard},
@@ -98,18 +99,17 @@ impl Answers {
 }
 
 impl Turn {
-    /// The answer that was kept, if one was. One that can't be read is as good as none.
-    pub(crate) async fn kept(&self) -> Option<Arc<Kept>> {
+    /// The answer that was kept, if one was.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where there is one that can't be read: its request was done, and must not be done again.
+    pub(crate) async fn kept(&self) -> Result<Option<Arc<Kept>>> {
         if let Some(kept) = &*self.answer {
-            return Some(kept.clone());
+            return Ok(Some(kept.clone()));
         }
         let path = self.path.clone();
         let read = spawn_blocking(move || read(&path)).await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-        read.unwrap_or_else(|error| {
-            tracing::error!(%error, "a kept answer can't be read; its request is taken for a new one");
-            None
-        })
-        .map(Arc::new)
+        read.map(|kept| kept.map(Arc::new)).map_err(Error::io("read the answer that is kept for this Idempotency-Key"))
     }
 
     /// Keeps the answer. A disk that does not take it fails no request: a repetition is then taken for a new one.
@@ -140,11 +140,17 @@ fn store(path: &Path, kept: &Kept) -> Result<()> {
 }
 
 fn read(path: &Path) -> io::Result<Option<Kept>> {
-    let mut file = match File::open(path) {
+    // A FIFO would be waited for, and a link may lead anywhere.
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let mut file = match File::options().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    if is_old(&file.metadata()?)? {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if is_old(&metadata)? {
         return Ok(None);
     }
     let mut bytes = Vec::new();
@@ -156,20 +162,24 @@ fn read(path: &Path) -> io::Result<Option<Kept>> {
     if body.len() == length { Ok(Some(Kept { fingerprint, status, headers, body })) } else { Err(spoilt()) }
 }
 
-/// Forgets what was kept long enough ago, and what a crash left of a writing.
+/// Forgets what was kept long enough ago, and what a crash left of a writing; what can't be removed keeps nothing else.
 fn sweep(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     for entry in entries {
-        let entry = entry?;
-        // One that is renamed meanwhile is no old one.
-        if entry.metadata().is_ok_and(|metadata| is_old(&metadata).unwrap_or(false)) {
-            fs::remove_file(entry.path())?;
+        if let Err(error) = entry.and_then(|entry| forget_if_old(&entry)) {
+            tracing::error!(%error, "an old answer could not be forgotten");
         }
     }
     Ok(())
+}
+
+fn forget_if_old(entry: &fs::DirEntry) -> io::Result<()> {
+    // One that is renamed meanwhile is no old one.
+    let old = entry.metadata().is_ok_and(|metadata| is_old(&metadata).unwrap_or(false));
+    if old { fs::remove_file(entry.path()) } else { Ok(()) }
 }
 
 /// A file is as old as its last change; none is changed after it was written.
@@ -200,34 +210,47 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("answers");
         let answers = Answers::open(folder.clone());
-        assert_eq!(answers.turn("k").await.kept().await, None);
+        assert_eq!(answers.turn("k").await.kept().await.unwrap(), None);
         for body in [&b"{}"[..], b"", b"\n\xff\n"] {
             answers.turn("k").await.keep(answer(body)).await;
-            assert_eq!(*answers.turn("k").await.kept().await.unwrap(), answer(body));
+            assert_eq!(answers.turn("k").await.kept().await.unwrap().as_deref(), Some(&answer(body)));
         }
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&folder), mode(&folder.join("k"))), (0o700, 0o600));
         age(&folder.join("k"), 23);
-        assert!(answers.turn("k").await.kept().await.is_some());
+        assert!(answers.turn("k").await.kept().await.unwrap().is_some());
         age(&folder.join("k"), 25);
-        assert!(answers.turn("k").await.kept().await.is_none());
+        assert!(answers.turn("k").await.kept().await.unwrap().is_none());
     }
 
     #[tokio::test]
-    async fn an_answer_that_can_t_be_read_or_written_is_as_good_as_none() {
+    async fn an_answer_that_is_there_and_can_t_be_read_is_not_taken_for_none() {
         let root = tempfile::tempdir().unwrap();
         let answers = Answers::open(root.path().to_owned());
         for spoilt in ["", "{}", "{}\n", "{\"fingerprint\":\"f\",\"status\":200,\"headers\":[],\"length\":3}\nab"] {
-            fs::write(root.path().join("k"), spoilt).unwrap();
-            assert_eq!(answers.turn("k").await.kept().await, None, "{spoilt}");
+            fs::write(root.path().join("spoilt"), spoilt).unwrap();
+            assert!(answers.turn("spoilt").await.kept().await.is_err(), "{spoilt}");
         }
-        fs::write(root.path().join("file"), "").unwrap();
-        let answers = Answers::open(root.path().join("file"));
+        fs::create_dir(root.path().join("folder")).unwrap();
+        answers.turn("answer").await.keep(answer(b"x")).await;
+        std::os::unix::fs::symlink("answer", root.path().join("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, root.path().join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for other in ["folder", "link", "fifo"] {
+            assert!(answers.turn(other).await.kept().await.is_err(), "{other}");
+        }
+        assert!(Answers::open(root.path().join("answer")).turn("k").await.kept().await.is_err(), "a file for the folder");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_the_disk_does_not_take_is_had_by_those_who_wait() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", root.path().join("link")).unwrap();
+        let answers = Answers::open(root.path().join("link"));
         let mut turn = answers.turn("k").await;
         turn.keep(answer(b"x")).await;
-        assert!(turn.kept().await.is_some(), "who waits gets it all the same");
+        assert!(turn.kept().await.unwrap().is_some());
         drop(turn);
-        assert_eq!(answers.turn("k").await.kept().await, None);
+        assert_eq!(answers.turn("k").await.kept().await.unwrap(), None);
     }
 
     #[tokio::test]
@@ -236,7 +259,7 @@ mod tests {
         let answers = Arc::new(Answers::open(root.path().to_owned()));
         let mut first = answers.turn("k").await;
         let other = answers.clone();
-        let second = tokio::spawn(async move { other.turn("k").await.kept().await });
+        let second = tokio::spawn(async move { other.turn("k").await.kept().await.unwrap() });
         drop(answers.turn("another").await);
         first.keep(answer(b"x")).await;
         drop(first);
@@ -244,15 +267,19 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_removes_only_what_is_old() {
+    fn a_sweep_removes_only_what_is_old_and_goes_on_where_it_can_t() {
         let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("folder")).unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(25 * 3600);
+        File::open(root.path().join("folder")).unwrap().set_modified(long_ago).unwrap();
         for (name, hours) in [("old", 25), (".old.new", 25), ("young", 23)] {
             fs::write(root.path().join(name), "").unwrap();
             age(&root.path().join(name), hours);
         }
         sweep(root.path()).unwrap();
-        let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["young"]);
+        let mut left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["folder", "young"]);
         sweep(&root.path().join("none")).unwrap();
     }
 }

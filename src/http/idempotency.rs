@@ -6,8 +6,9 @@
 //! [`fingerprint`](super::fingerprint); another one with the same key is refused.
 //!
 //! Every answer is kept, errors too: who wants another try after an error sends another key. Not kept are those after which
-//! nothing was done and the same request may soon succeed: 503, what the gate answers (401, 403 for the origin, 429),
-//! and whatever is answered to a body that did not come to its end. Where a crash comes between a change and the keeping of
+//! nothing was done and the same request may soon succeed: 503, also in a row of a batch, what the gate answers (401, 403 for the origin, 429),
+//! and whatever is answered to a body that did not come to its end. Where an answer is kept and can't be read, nothing is done: it
+//! might be done twice. Where a crash comes between a change and the keeping of
 //! its answer, the [`Mark`] that creations and changes of the configuration note tells them from new ones.
 
 use std::time::Duration;
@@ -123,7 +124,7 @@ async fn look(app: &App, request: &mut ServiceRequest, key: &str, tap: &Tap) -> 
         request.extensions_mut().insert(Mark { digest: digest(&[&slot, &fingerprint]), at: Local::now() });
     }
     let turn = app.answers.turn(&slot).await;
-    let Some(kept) = turn.kept().await else { return Ok(Found::Nothing(turn)) };
+    let Some(kept) = turn.kept().await? else { return Ok(Found::Nothing(turn)) };
     // What is longer than any body that was taken is another one.
     match tap.fingerprint(app.upload_bytes.saturating_add(LEFT), STALL).await {
         Ok(fingerprint) if fingerprint == kept.fingerprint => {

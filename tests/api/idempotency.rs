@@ -158,8 +158,28 @@ async fn a_key_is_free_again_after_a_day_and_a_disk_that_keeps_no_answer_fails_n
 
     app.kept_answers().into_iter().for_each(|answer| fs::remove_file(answer).unwrap());
     fs::remove_dir(app.data().join(".answers")).unwrap();
-    fs::write(app.data().join(".answers"), "in the way").unwrap();
+    // One that can't be made.
+    std::os::unix::fs::symlink("nowhere", app.data().join(".answers")).unwrap();
     let second = app.post_keyed("/containers", "other", &sleeper()).await;
     assert_eq!((first.status, second.status), (StatusCode::CREATED, StatusCode::CREATED));
     assert_ne!(first.json()["cuid"], second.json()["cuid"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_kept_answer_can_t_be_read_is_not_done_again() {
+    let mut app = TestApp::start().await;
+    let cuid = app.run(&sleeper()).await;
+    let path = format!("/containers/{cuid}/stop?timeout=0");
+    app.post_keyed(&path, "key", &json!({})).await;
+    let answer = app.kept_answers().remove(0);
+    app.act(&cuid, "start").await;
+    fs::write(&answer, "spoilt").unwrap();
+    app.post_keyed(&path, "key", &json!({})).await.refused(500, "IO_FAILED", "");
+    fs::remove_file(&answer).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &answer, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    app.post_keyed(&path, "key", &json!({})).await.refused(500, "IO_FAILED", "");
+    assert_eq!(app.status(&cuid).await["status"], "running");
+    app.shut_down().await;
+    let refused = |line: &&Value| line["action"] == "stop" && line["code"] == "IO_FAILED" && line["cuid"] == cuid;
+    assert_eq!(app.actions().iter().filter(refused).count(), 2);
 }
