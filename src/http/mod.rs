@@ -136,7 +136,7 @@ fn notice_the_vanished(connection: &dyn Any) {
     }
 }
 
-/// Every route. What may be read by GET may be asked after by HEAD.
+/// Every route. What may be read by GET may be asked after by HEAD, but for an archive, which is made while it is sent.
 fn routes(config: &mut ServiceConfig) {
     let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let (get, post, patch, delete) = (web::get, web::post, web::patch, web::delete);

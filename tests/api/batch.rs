@@ -3,7 +3,10 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{BUSYBOX, TestApp, docker, until};
+use crate::{
+    faults::{compose_of, deaf},
+    harness::{BUSYBOX, TestApp, docker, until},
+};
 
 const UNKNOWN: &str = "c123e4567-e89b-12d3-a456-426614174000";
 
@@ -140,12 +143,16 @@ async fn each_container_of_a_batch_has_a_line_of_its_own_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_goes_on_without_its_client() {
+async fn a_batch_works_side_by_side_and_goes_on_without_its_client() {
     let app = TestApp::start().await;
-    let deaf = json!({"image": BUSYBOX, "command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]});
-    let (one, two) = (app.run(&deaf).await, app.run(&deaf).await);
-    let request = app.request(Method::POST, "/containers/batch/stop").json(&json!({"cuids": [one, two], "timeout": 2}));
-    assert!(request.timeout(std::time::Duration::from_millis(300)).send().await.is_err());
+    let (one, two) = (app.run(&deaf()).await, app.run(&deaf()).await);
+    let request = app.request(Method::POST, "/containers/batch/stop").json(&json!({"cuids": [one, two], "timeout": 60}));
+    let client = tokio::spawn(request.send());
+    let both = async || !compose_of(&one).is_empty() && !compose_of(&two).is_empty();
+    until("a stop of each is under way", both).await;
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    docker(&["kill", &one, &two]);
     let logged =
         async |action: &str| app.actions().iter().filter(|line| line["action"] == action && line["status"] == 200).count();
     until("it is logged as it ended", async || logged("batch_stop").await == 1).await;
