@@ -49,6 +49,9 @@ impl Tap {
     }
 }
 
+/// How much of a program's last output is taken in at most before its viewer has room, in bytes.
+const RESCUED: u64 = 1 << 20;
+
 /// Who looks at a session.
 #[derive(Clone)]
 pub(super) struct Viewer {
@@ -100,7 +103,7 @@ pub(super) struct Pump {
     viewer: Viewer,
     stdout: Splitter,
     stderr: Splitter,
-    /// Frames that the queue had no room for yet: two at the most.
+    /// Frames that the queue had no room for yet: two at the most, but for what was rescued.
     frames: VecDeque<String>,
     ended: bool,
     /// How many bytes of output were framed.
@@ -138,6 +141,20 @@ impl Pump {
             match next.await? {
                 Some(piece) => self.frame(piece),
                 None => self.finish(),
+            }
+        }
+    }
+
+    /// Takes in what is left of the output of a program that has ended, whether or not the viewer has room: the engine keeps
+    /// it for two seconds, and drops it then. What the pipes on the way hold is some hundred KiB.
+    pub(super) async fn rescue(&mut self, patience: Duration) {
+        let before = self.bytes;
+        while !self.ended && self.bytes - before < RESCUED {
+            match timeout(patience, self.tap.next()).await {
+                Ok(Ok(Some(piece))) => self.frame(piece),
+                // The rest is `run`'s to tell.
+                Ok(Err(_)) => return,
+                Ok(Ok(None)) | Err(_) => self.finish(),
             }
         }
     }

@@ -175,7 +175,13 @@ impl Session {
         first.into_iter().for_each(|first| feed.take(first));
         let mut pump = Pump::new(Tap::Program(output), self.viewer.clone());
         let broken = self.see_through(&program, &mut feed, &mut pump).await.err();
-        program.end().await;
+        let rescue = async {
+            select! {
+                () = pump.rescue(SILENCE) => {}
+                () = self.viewer.farewell() => {}
+            }
+        };
+        tokio::join!(program.end(), rescue);
         select! {
             // What was written goes out before the end is told. Nobody is left who could write more.
             _ = pump.run(Some(SILENCE)) => {}
