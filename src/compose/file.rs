@@ -93,7 +93,7 @@ pub fn write(document: &Mapping) -> String {
     format!("{HEADER}{}\n{body}", checksum(&body))
 }
 
-/// Whether a text is as [`write`] gave it, so that nobody edited it since.
+/// Whether a text is as [`write()`] gave it, so that nobody edited it since.
 pub fn is_as_written(text: &str) -> bool {
     let after_header = text.strip_prefix(HEADER).and_then(|rest| rest.split_once('\n'));
     after_header.is_some_and(|(sum, body)| sum == checksum(body))

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
+
 use super::{Containers, GRACE, on_disk, record::Change};
 use crate::{
     domain::{id::Cuid, network::Network, spec::Spec, status::Status},
@@ -17,8 +19,8 @@ use crate::{
 pub(super) struct Bring {
     /// To be running in the end.
     pub up: bool,
-    /// It may be about to be stopped by a command that was cut short: it is, and started again.
-    pub shaken: bool,
+    /// It may be about to be stopped by a command that was cut short: it is, within this time, and started again.
+    pub shaken: Option<Duration>,
     /// Its label may lie: it is recreated.
     pub anew: bool,
     /// The image's id, where the specification's reference leads to another one by now.
@@ -55,9 +57,11 @@ impl Containers {
         let earlier = self.interrupted_change(cuid).await.unwrap_or_default();
         Change {
             was_up: state.status.is_up() || earlier.was_up,
+            revision: self.0.index.get(cuid).map(|container| container.record.revision).ok(),
+            at: Utc::now(),
             volumes: earlier.volumes.or(change.volumes),
             image: earlier.image.or_else(|| state.image.clone()),
-            restarts: change.restarts || earlier.restarts,
+            restarts: change.restarts.or(earlier.restarts),
             edited: change.edited || earlier.edited,
         }
     }
@@ -72,8 +76,9 @@ impl Containers {
             self.limit(cuid, spec, &state, &project).await?;
         }
         match (made, how.up) {
-            (true, true) if how.shaken && state.status.is_up() => {
-                self.compose(cuid, &["restart", "--timeout", "0"], GRACE).await?;
+            (true, true) if how.shaken.is_some() && state.status.is_up() => {
+                let grace = how.shaken.unwrap_or(GRACE);
+                self.compose(cuid, &["restart", "--timeout", &grace.as_secs().to_string()], grace).await?;
             }
             (true, up) if state.status.is_up() || !up => {}
             (_, true) => self.compose_up(cuid, spec, GRACE, how.anew).await?,
@@ -101,9 +106,12 @@ impl Containers {
         let name = cuid.to_string();
         let back = async {
             self.give_mount(cuid, old).await?;
-            let halved = self.0.engine.remove_halves(&name).await?;
+            let halved = self.0.engine.tidy_halves(&name).await?;
             let image = self.image_of(old, change).await?;
-            let how = Bring { up: change.was_up, shaken: halved || change.restarts, anew: change.edited, image };
+            let stops = change.restarts.map(Duration::from_secs).or(halved.then_some(GRACE));
+            // After a crash nobody knows whether the engine was told to.
+            let shaken = stops.filter(|_| self.0.index.may_be_stopping(cuid, change.at));
+            let how = Bring { up: change.was_up, shaken, anew: change.edited, image };
             self.bring(cuid, old, &how).await?;
             if let Some(volumes) = &change.volumes {
                 self.drop_volumes(cuid, old, volumes).await?;
@@ -148,13 +156,22 @@ impl Containers {
         Ok(state)
     }
 
-    /// The change that was cut short; one whose note can't be read is none.
+    /// The change that was cut short; one whose note can't be read is none. Where the record is past it, all was done but
+    /// the note's removal.
     async fn interrupted_change(&self, cuid: Cuid) -> Option<Change> {
         let store = self.0.store.clone();
         let noted = on_disk(move || store.interrupted_change(cuid)).await;
-        noted.unwrap_or_else(|error| {
+        let noted = noted.unwrap_or_else(|error| {
             tracing::error!(%cuid, %error, "the note of a change can't be read");
             None
+        });
+        let revision = self.0.index.get(cuid).map(|container| container.record.revision).ok();
+        noted.map(|change| {
+            if change.revision.is_none() || change.revision == revision {
+                change
+            } else {
+                Change { image: None, edited: false, volumes: None, ..change }
+            }
         })
     }
 }

@@ -32,6 +32,20 @@ impl Containers {
         on_disk(move || this.0.host_paths.resolve(spec).map(drop)).await
     }
 
+    /// That a running container of this specification could be put back, should a change of it fail.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub(super) async fn could_come_back(&self, old: &Spec) -> Result<()> {
+        let (this, old) = (self.clone(), old.clone());
+        let resolved = on_disk(move || Ok(this.0.host_paths.resolve(old).map(drop))).await?;
+        resolved.map_err(|_| {
+            let message = "volumes: the container runs with a host path that can't be mounted any more, so that it could not be put back \
+                           after a failure; stop it to change it";
+            Error::invalid("INVALID_VOLUME", "volumes", message, ())
+        })
+    }
+
     /// That the engine takes the options of the specification's log, whose image is there.
     ///
     /// # Errors

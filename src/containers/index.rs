@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, Utc};
 use tokio::sync::Mutex;
 
 use super::{networks::SharedNetwork, record::Record, terms::Terms};
@@ -52,10 +52,16 @@ pub struct Page {
 pub struct Ticket(u64);
 
 /// All containers, by cuid and by age.
-#[derive(Default)]
 pub struct Index {
     inner: RwLock<Inner>,
     tickets: AtomicU64,
+    began: DateTime<Utc>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { inner: RwLock::default(), tickets: AtomicU64::default(), began: Utc::now() }
+    }
 }
 
 #[derive(Default)]
@@ -72,6 +78,8 @@ struct Slot {
     seen: Ticket,
     /// The state is what a list gave: the rest of it is still to be looked at.
     outlined: bool,
+    /// When the main process was last sent a signal, since the server started.
+    signalled: Option<DateTime<Utc>>,
     /// Held during a change, so that changes of one container come one after the other, in the order of their arrival.
     turn: Arc<Mutex<()>>,
 }
@@ -124,7 +132,7 @@ impl Index {
         inner.by_age.insert((record.created_at, cuid));
         inner.networks.insert(cuid, record.shared_network);
         let container = Container { record: Arc::new(record), state: Arc::new(state) };
-        inner.by_cuid.insert(cuid, Slot { container, seen, outlined: false, turn: Arc::default() });
+        inner.by_cuid.insert(cuid, Slot { container, seen, outlined: false, signalled: None, turn: Arc::default() });
     }
 
     /// Replaces a container's record.
@@ -199,6 +207,20 @@ impl Index {
             let dead = State { status: Status::Exited, exit_code: death.exit_code, finished_at, ..State::clone(state) };
             slot.container.state = Arc::new(State { ip_address: None, published: Vec::new(), ..dead });
         }
+    }
+
+    /// Notes that the container's main process was sent a signal.
+    pub fn observe_signal(&self, cuid: Cuid, at: DateTime<Utc>) {
+        if let Some(slot) = self.write().by_cuid.get_mut(&cuid) {
+            slot.signalled = Some(at);
+        }
+    }
+
+    /// Whether the engine may have been told to stop the container since then; nobody knows of the time before the server
+    /// started.
+    pub fn may_be_stopping(&self, cuid: Cuid, since: DateTime<Utc>) -> bool {
+        let signalled = self.read().by_cuid.get(&cuid).and_then(|slot| slot.signalled);
+        since < self.began || signalled.is_some_and(|at| at > since)
     }
 
     /// Whether the container's state is known in outline only.

@@ -66,7 +66,7 @@ impl Containers {
         // Only one that is up may take its time to stop.
         let grace = if state.status.is_up() { grace } else { Duration::ZERO };
         let volumes = if spec.own_volumes().next().is_some() { Some(self.volumes(cuid).await?) } else { None };
-        let change = Change { volumes, restarts: state.status.is_up(), edited, ..Change::default() };
+        let change = Change { volumes, restarts: state.status.is_up().then_some(grace.as_secs()), edited, ..Change::default() };
         let change = self.on_top(cuid, state, change).await;
         if change.edited {
             // From the note on, as nobody could tell any more once the project is written.
@@ -83,21 +83,33 @@ impl Containers {
         if !made {
             self.ensure_image(&spec.image).await?;
         }
-        let start = self.start_now(cuid, &spec, grace, command, made);
         // A container that is there and down is either started or not; nothing of it can be half-done.
-        if made && !change.was_up { start.await } else { self.noted(cuid, &spec, &change, start).await }
+        if made && !change.was_up {
+            match self.start_as_it_is(cuid, &spec, command, grace).await {
+                Err(error) if lost_network(&error) => (),
+                started => return started,
+            }
+        }
+        self.noted(cuid, &spec, &change, self.start_now(cuid, &spec, grace, command, made && change.was_up)).await
     }
 
     async fn start_now(&self, cuid: Cuid, spec: &Spec, grace: Duration, command: &[&str], made: bool) -> Result<()> {
         if made {
-            self.ensure_network(cuid, spec).await?;
-            match self.compose(cuid, command, grace).await {
+            match self.start_as_it_is(cuid, spec, command, grace).await {
                 Err(error) if lost_network(&error) => (),
-                Err(error) => return Err(self.told(cuid, spec, error).await),
-                Ok(()) => return Ok(()),
+                started => return started,
             }
         }
         self.compose_up(cuid, spec, grace, false).await
+    }
+
+    /// Starts the container that there is.
+    async fn start_as_it_is(&self, cuid: Cuid, spec: &Spec, command: &[&str], grace: Duration) -> Result<()> {
+        self.ensure_network(cuid, spec).await?;
+        match self.compose(cuid, command, grace).await {
+            Err(error) if !lost_network(&error) => Err(self.told(cuid, spec, error).await),
+            started => started,
+        }
     }
 
     /// Deletes the container, its folder and, with `remove_volumes`, its volumes.

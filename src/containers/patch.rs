@@ -72,6 +72,7 @@ impl Containers {
         let cuid = old.cuid;
         self.check_at_hand(&new.spec).await?;
         if state.status.is_up() {
+            self.could_come_back(&old.spec).await?;
             self.ports_are_free(cuid, &new.spec, state).await?;
         }
         self.ensure_image(&new.spec.image).await?;

@@ -7,6 +7,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::{StreamExt, stream};
+
 use super::{Containers, on_disk, store::Found};
 use crate::{domain::id::Cuid, engine::state::State, error::Result, files};
 
@@ -131,22 +133,26 @@ impl Containers {
 
     async fn finish_now(&self) -> Result<()> {
         let store = self.0.store.clone();
-        for found in on_disk(move || store.scan()).await? {
-            let (cuid, folder) = (found.cuid(), Folder::of(&found));
-            match step(folder, false, self.is_at_work(cuid, folder)) {
-                Step::TakeAway { with_volumes } => {
-                    tracing::warn!(%cuid, "taking away what was cut short of a creation or a deletion");
-                    self.take_away(cuid, with_volumes).await;
-                }
-                Step::Settle => {
-                    let Ok(turn) = self.0.index.turn(cuid) else { continue };
-                    let _turn = turn.lock_owned().await;
-                    self.settle(cuid).await;
-                }
-                Step::Leave | Step::Report => {}
-            }
-        }
+        let found = on_disk(move || store.scan()).await?;
+        // Side by side: a container that is put back may take its time to stop.
+        stream::iter(found).for_each_concurrent(None, |found| self.finish_one(found)).await;
         Ok(())
+    }
+
+    async fn finish_one(&self, found: Found) {
+        let (cuid, folder) = (found.cuid(), Folder::of(&found));
+        match step(folder, false, self.is_at_work(cuid, folder)) {
+            Step::TakeAway { with_volumes } => {
+                tracing::warn!(%cuid, "taking away what was cut short of a creation or a deletion");
+                self.take_away(cuid, with_volumes).await;
+            }
+            Step::Settle => {
+                let Ok(turn) = self.0.index.turn(cuid) else { return };
+                let _turn = turn.lock_owned().await;
+                self.settle(cuid).await;
+            }
+            Step::Leave | Step::Report => {}
+        }
     }
 
     /// Whether somebody is at work on the folder, or has been since it was looked at: in this order, as a creation is in the

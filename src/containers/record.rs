@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{networks::SharedNetwork, terms::Mark};
@@ -57,15 +57,22 @@ fn first_revision() -> u64 {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Change {
     pub was_up: bool,
+    /// The revision that is to come back; a record that is past it has the change behind it.
+    #[serde(default)]
+    pub revision: Option<u64>,
+    /// When it began.
+    #[serde(default)]
+    pub at: DateTime<Utc>,
     /// The volumes that the container had: others are the change's own.
     #[serde(default)]
     pub volumes: Option<BTreeSet<String>>,
     /// The id of the image that the container was made from: its tag may lead elsewhere by now.
     #[serde(default)]
     pub image: Option<String>,
-    /// The container is to be stopped on the way without being recreated, so that one that is up may be about to go down.
+    /// Seconds that the container may take to stop, where it is to be stopped on the way without being recreated: one that
+    /// is up may be about to go down.
     #[serde(default)]
-    pub restarts: bool,
+    pub restarts: Option<u64>,
     /// The container may have been made from a project that somebody edited, whatever its label says.
     #[serde(default)]
     pub edited: bool,

@@ -11,7 +11,10 @@ use super::{Containers, index::Ticket};
 use crate::{
     compose::render::LABEL,
     domain::id::Cuid,
-    engine::{state::State, watch::Seen},
+    engine::{
+        state::State,
+        watch::{Seen, Sign},
+    },
 };
 
 /// How many containers are looked at side by side.
@@ -113,13 +116,17 @@ impl Containers {
 
     fn see(&self, seen: Seen<Ticket>, looks: &mut Looks) {
         match seen {
-            Seen::One(label, death) => {
+            Seen::One(label, sign) => {
                 let Some(cuid) = label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()) else {
                     let this = self.clone();
                     self.0.runtime.spawn(async move { this.look_at_stranger(label).await });
                     return;
                 };
-                death.into_iter().for_each(|death| self.0.index.observe_death(cuid, death));
+                match sign {
+                    Some(Sign::Died(death)) => self.0.index.observe_death(cuid, death),
+                    Some(Sign::Signalled(at)) => self.0.index.observe_signal(cuid, at),
+                    None => {}
+                }
                 looks.soon(cuid);
             }
             Seen::All(ticket, listed) => self.see_all(ticket, listed, looks),

@@ -23,7 +23,7 @@ impl Engine {
     /// What the engine says of itself.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`].
+    /// [`crate::error::Error::EngineUnavailable`].
     pub async fn site(&self) -> Result<Site> {
         let info = self.docker()?.info().await.map_err(failed)?;
         let processors = i32::try_from(info.ncpu.unwrap_or(i64::MAX)).unwrap_or(i32::MAX).into();
@@ -36,7 +36,7 @@ impl Engine {
     /// Whether there is a network of exactly this name that a container can join by it.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
     pub async fn can_join(&self, name: &str) -> Result<bool> {
         match self.docker()?.inspect_network(name, None).await {
             // The engine also takes the beginning of an id, the host network's, too.
@@ -50,7 +50,7 @@ impl Engine {
     /// Removes a network that no container is on; one that is not there is as good.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
     pub async fn remove_network(&self, name: &str) -> Result<()> {
         absent(self.docker()?.remove_network(name).await)
     }
@@ -59,7 +59,7 @@ impl Engine {
     /// name that it refuses, which it does after it has looked at the log.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`].
+    /// [`crate::error::Error::EngineUnavailable`].
     pub async fn refuses_log(&self, image: &str, log: &Log) -> Result<Option<String>> {
         let options = log.options.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned()));
         let log_config = HostConfigLogConfig { typ: Some(log.driver.as_str().to_owned()), config: Some(options.collect()) };

@@ -8,18 +8,24 @@ use super::{Engine, absent, failed, volumes::PROJECT};
 use crate::error::Result;
 
 impl Engine {
-    /// Removes what Compose made to take the place of the container called `project`, and could not put there, and says
-    /// whether there was any.
+    /// Tidies up what Compose made to take the place of the container called `project`, and could not put there: beside that
+    /// one it is removed; without it, it is all there is of the container, anonymous volumes included, and gets its name.
+    /// Says whether there was any.
     ///
     /// # Errors
     /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
-    pub async fn remove_halves(&self, project: &str) -> Result<bool> {
-        let halves: Vec<String> = self.of_project(project).await?.into_iter().filter(|name| is_half(name, project)).collect();
-        for half in &halves {
+    pub async fn tidy_halves(&self, project: &str) -> Result<bool> {
+        let names = self.of_project(project).await?;
+        let mut halves: Vec<&String> = names.iter().filter(|name| is_half(name, project)).collect();
+        let halved = !halves.is_empty();
+        if halved && !names.iter().any(|name| name == project) {
+            self.rename(halves.remove(0), project).await?;
+        }
+        for half in halves {
             let force = RemoveContainerOptions { force: true, ..RemoveContainerOptions::default() };
             absent(self.docker()?.remove_container(half, Some(force)).await)?;
         }
-        Ok(!halves.is_empty())
+        Ok(halved)
     }
 
     /// Gives the only container of a project, which has another name, the project's; false where there is none, or several.
@@ -27,14 +33,15 @@ impl Engine {
     /// # Errors
     /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
     pub async fn reclaim(&self, project: &str) -> Result<bool> {
-        let names = self.of_project(project).await?;
-        let [name] = &names[..] else { return Ok(false) };
-        if name == project || is_half(name, project) {
-            return Ok(false);
+        match &self.of_project(project).await?[..] {
+            [name] if name != project => self.rename(name, project).await.map(|()| true),
+            _ => Ok(false),
         }
-        let options = RenameContainerOptionsBuilder::new().name(project).build();
-        self.docker()?.rename_container(name, options).await.map_err(failed)?;
-        Ok(true)
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let options = RenameContainerOptionsBuilder::new().name(to).build();
+        self.docker()?.rename_container(from, options).await.map_err(failed)
     }
 
     /// The names of all containers of a compose project.

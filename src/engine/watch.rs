@@ -27,18 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Actions that change nothing of a container's state, and come in numbers.
 const NOISE: [&str; 8] = ["exec_create", "exec_start", "exec_die", "attach", "detach", "top", "resize", "archive-path"];
 
-type Happened = (String, Option<Death>);
+type Happened = (String, Option<Sign>);
 
 /// What the watcher has seen. `T` is the listener's own stamp of the moment before the engine was asked.
 #[derive(Debug)]
 pub enum Seen<T> {
     /// The subscription stands anew: all containers that carry the label, by its value, and their states in outline.
     All(T, Vec<(String, State)>),
-    /// Something happened to the container with this value of the label. Its death is told with it: it is not to be looked
-    /// for first.
-    One(String, Option<Death>),
+    /// Something happened to the container with this value of the label. What is told with it is not to be looked for first.
+    One(String, Option<Sign>),
     /// The engine does not answer, or the stream broke; it is tried again. With when it was last heard.
     Lost(String, Instant),
+}
+
+/// What an event tells by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The main process was sent a signal, such as the one that is to stop it.
+    Signalled(DateTime<Utc>),
+    Died(Death),
 }
 
 /// The end of a container's main process.
@@ -79,7 +86,7 @@ impl Engine {
         while !seen.is_closed() {
             tokio::select! {
                 event = events.next() => match event.transpose()? {
-                    Some(Some((value, death))) => drop(seen.send(Seen::One(value, death)).await),
+                    Some(Some((value, sign))) => drop(seen.send(Seen::One(value, sign)).await),
                     Some(None) => (),
                     None => return Ok(()),
                 },
@@ -114,11 +121,14 @@ impl Engine {
                 return Ok(None);
             }
             let mut attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
-            let death = event.time_nano.filter(|_| action == "die").map(|nanos| Death {
-                at: DateTime::from_timestamp_nanos(nanos),
-                exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
-            });
-            Ok(attributes.remove(&label).map(|value| (value, death)))
+            let at = event.time_nano.map(DateTime::from_timestamp_nanos);
+            let exit_code = attributes.get("exitCode").and_then(|code| code.parse().ok());
+            let sign = match action.as_str() {
+                "die" => at.map(|at| Sign::Died(Death { at, exit_code })),
+                "kill" => at.map(Sign::Signalled),
+                _ => None,
+            };
+            Ok(attributes.remove(&label).map(|value| (value, sign)))
         }))
     }
 

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{BUSYBOX, TestApp, archive, docker, until};
+use crate::harness::{BUSYBOX, PYTHON, TestApp, archive, docker, until};
 
 /// More steps than any change has.
 const STEPS: u32 = 60;
@@ -211,6 +211,26 @@ fn configuration(cuid: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_patch_leaves_the_old_configuration_running_or_the_new_one() {
     patch(json!({"env": {"A": "new"}}), "old 64m", "new 64m", configuration).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_of_the_image_leaves_the_old_one_running_or_the_new_one() {
+    let mut world = Crashing::start().await;
+    let image = |cuid: &str| docker(&["inspect", "--format", "{{.Config.Image}}", cuid]).trim().to_owned();
+    let mut steps = 0;
+    for step in 0..STEPS {
+        let cuid = world.app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+        let point = world.crash(step, world.act(Method::PATCH, &cuid, "").json(&json!({"image": PYTHON}))).await;
+        let body = world.app.get(&format!("/containers/{cuid}")).await.json();
+        assert_eq!((&body["image"], &body["status"]), (&image(&cuid).into(), &"running".into()), "{point:?}");
+        assert_eq!(body["image"], if body["revision"] == 2 { PYTHON } else { BUSYBOX }, "{point:?}");
+        world.app.delete(&cuid).await;
+        if point.is_none() {
+            break;
+        }
+        steps += 1;
+    }
+    assert!((6..STEPS).contains(&steps), "{steps}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,6 +130,13 @@ async fn a_restart_that_stops_the_container_and_fails_leaves_it_running() {
     faulty.fault("once halve restart");
     faulty.app.post(&format!("/containers/{cuid}/restart?timeout=0")).await.refused(500, "COMPOSE_FAILED", "");
     assert_eq!(faulty.app.status(&cuid).await["status"], "running");
+    // One that failed before anything was done to the container lets it be.
+    let before = docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &cuid]);
+    faulty.fault("once fail restart");
+    let refused = faulty.app.post(&format!("/containers/{cuid}/restart?timeout=0")).await;
+    refused.refused(500, "COMPOSE_FAILED", "");
+    assert_eq!(refused.json()["details"]["restored"], true);
+    assert_eq!(docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &cuid]), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

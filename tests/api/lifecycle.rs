@@ -179,6 +179,29 @@ async fn containers_on_the_shared_network_don_t_reach_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn containers_on_the_shared_network_reach_out() {
+    let app = TestApp::start().await;
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    let gateway = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}";
+    let gateway = docker(&["inspect", "--format", gateway, &cuid]).trim().to_owned();
+    let listener = tokio::net::TcpListener::bind((gateway.as_str(), 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (inside, host) = (cuid.clone(), gateway.clone());
+    let knock = tokio::task::spawn_blocking(move || {
+        docker(&["exec", &inside, "sh", "-c", &format!("echo out | timeout 20 nc {host} {port}")])
+    });
+    let (mut stream, peer) = tokio::time::timeout(std::time::Duration::from_secs(20), listener.accept()).await.unwrap().unwrap();
+    let mut heard = [0; 4];
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut heard).await.unwrap();
+    drop(stream);
+    assert_eq!(
+        (&heard[..], peer.ip().to_string()),
+        (&b"out\n"[..], app.status(&cuid).await["ip_address"].as_str().unwrap().to_owned())
+    );
+    knock.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_has_its_share_of_containers_is_followed_by_another() {
     let mut app = TestApp::start_with([("NETWORK_CONTAINERS", "1".into())]).await;
     let serve = ["sh", "-c", "echo hello > /tmp/index.html; httpd -f -p 8000 -h /tmp"];
