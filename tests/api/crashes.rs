@@ -18,6 +18,8 @@ struct Crashing {
     bystander: String,
     /// What the bystander is like, for as long as nobody touches it.
     untouched: String,
+    /// The steps at which it died.
+    steps: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -28,7 +30,7 @@ impl Crashing {
         let app = TestApp::start_process_with([("BERTH_CRASH", file.display().to_string())]).await;
         let bystander = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000", "name": "bystander"})).await;
         let untouched = look(&app, &bystander);
-        Self { app, file, bystander, untouched, _folder: folder }
+        Self { app, file, bystander, untouched, steps: Vec::new(), _folder: folder }
     }
 
     /// Sends the request to a server that dies at step `step` of it, and starts another. Which step it was; `None` where
@@ -49,6 +51,18 @@ impl Crashing {
         assert_eq!(look(&self.app, &self.bystander), self.untouched, "{point}");
         assert_eq!(self.app.status(&self.bystander).await["status"], "running", "{point}");
         Some(point)
+    }
+
+    /// Whether the change was over before it got to the step at which the server was to die.
+    fn was_the_last(&mut self, point: Option<String>) -> bool {
+        let last = point.is_none();
+        self.steps.extend(point);
+        last
+    }
+
+    /// That there were steps to die at, and an end to them.
+    fn died_at_least(&self, times: usize) {
+        assert!((times..STEPS as usize).contains(&self.steps.len()), "{:?}", self.steps);
     }
 
     /// A file or a container that no whole container has.
@@ -89,7 +103,6 @@ async fn a_creation_is_whole_or_leaves_nothing() {
     let label = format!("crashes={}", uuid::Uuid::new_v4());
     let (key, value) = label.split_once('=').unwrap();
     let spec = json!({"image": BUSYBOX, "command": "sleep 1000", "name": "new", "labels": {key: value}});
-    let mut steps = Vec::new();
     for step in 0..STEPS {
         let point = world.crash(step, world.app.request(Method::POST, "/containers").json(&spec)).await;
         let there: Vec<String> = world.app.data_entries().into_iter().filter(|cuid| *cuid != world.bystander).collect();
@@ -98,12 +111,11 @@ async fn a_creation_is_whole_or_leaves_nothing() {
             assert_eq!(world.app.act(&cuid, "start").await["status"], "running", "{point:?}");
             assert_eq!(world.app.delete(&cuid).await.status, StatusCode::OK);
         }
-        match point {
-            Some(point) => steps.push(point),
-            None => break,
+        if world.was_the_last(point) {
+            break;
         }
     }
-    assert!((7..STEPS as usize).contains(&steps.len()), "{steps:?}");
+    world.died_at_least(7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +124,6 @@ async fn a_creation_that_is_repeated_with_its_key_is_made_once() {
     let label = format!("crashes={}", uuid::Uuid::new_v4());
     let (key, value) = label.split_once('=').unwrap();
     let spec = json!({"image": BUSYBOX, "command": "sleep 1000", "name": "new", "labels": {key: value}});
-    let mut steps = Vec::new();
     for step in 0..STEPS {
         let key = format!("create-{step}");
         let request = world.app.request(Method::POST, "/containers").header("idempotency-key", &key).json(&spec);
@@ -123,19 +134,17 @@ async fn a_creation_that_is_repeated_with_its_key_is_made_once() {
         assert_eq!(world.labelled(&label), [cuid.as_str()], "{point:?}");
         assert_eq!(world.app.data_entries().len(), 2, "{point:?}");
         assert_eq!(world.app.delete(&cuid).await.status, StatusCode::OK);
-        match point {
-            Some(point) => steps.push(point),
-            None => break,
+        if world.was_the_last(point) {
+            break;
         }
     }
-    assert!((9..STEPS as usize).contains(&steps.len()), "{steps:?}");
+    world.died_at_least(9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_is_repeated_with_its_key_is_made_once() {
     let mut world = Crashing::start().await;
     let cuid = world.app.create(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
-    let mut steps = Vec::new();
     for step in 0..STEPS {
         let patch = json!({"env": {"STEP": step}});
         let keyed = |world: &Crashing| {
@@ -147,18 +156,16 @@ async fn a_change_that_is_repeated_with_its_key_is_made_once() {
         assert_eq!(again.status, StatusCode::OK, "{point:?}: {again:?}");
         let (env, revision) = (&again.json()["env"]["STEP"], &again.json()["revision"]);
         assert_eq!((env, revision), (&step.to_string().into(), &(step + 2).into()), "{point:?}");
-        match point {
-            Some(point) => steps.push(point),
-            None => break,
+        if world.was_the_last(point) {
+            break;
         }
     }
-    assert!((9..STEPS as usize).contains(&steps.len()), "{steps:?}");
+    world.died_at_least(9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_is_whole_or_has_not_begun() {
     let mut world = Crashing::start().await;
-    let mut steps = Vec::new();
     for step in 0..STEPS {
         let cuid = world.app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
         let point = world.crash(step, world.act(Method::DELETE, &cuid, "?force=true")).await;
@@ -169,19 +176,17 @@ async fn a_deletion_is_whole_or_has_not_begun() {
             assert_eq!(world.app.status(&cuid).await["status"], "running", "{point:?}");
             world.app.delete(&cuid).await;
         }
-        match point {
-            Some(point) => steps.push(point),
-            None => break,
+        if world.was_the_last(point) {
+            break;
         }
     }
-    assert!((5..STEPS as usize).contains(&steps.len()), "{steps:?}");
+    world.died_at_least(5);
 }
 
 /// Crashes at each step of a PATCH of a running container from `before` to `after`, which `shows` tells apart at the engine.
 async fn patch(patch: Value, before: &str, after: &str, shows: impl Fn(&str) -> String) {
     let mut world = Crashing::start().await;
     let spec = json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"A": "old"}, "resources": {"memory": "64m"}});
-    let mut steps = Vec::new();
     for step in 0..STEPS {
         let cuid = world.app.run(&spec).await;
         let point = world.crash(step, world.act(Method::PATCH, &cuid, "").json(&patch)).await;
@@ -192,12 +197,11 @@ async fn patch(patch: Value, before: &str, after: &str, shows: impl Fn(&str) -> 
         let spec = format!("{} {}", body["env"]["A"].as_str().unwrap(), body["resources"]["memory"].as_str().unwrap());
         assert_eq!(spec, if asked { after } else { before }, "{point:?}");
         world.app.delete(&cuid).await;
-        match point {
-            Some(point) => steps.push(point),
-            None => break,
+        if world.was_the_last(point) {
+            break;
         }
     }
-    assert!((6..STEPS as usize).contains(&steps.len()), "{steps:?}");
+    world.died_at_least(6);
 }
 
 /// The variable A and the limit of memory, as the engine has them.
@@ -217,7 +221,6 @@ async fn a_patch_leaves_the_old_configuration_running_or_the_new_one() {
 async fn a_patch_of_the_image_leaves_the_old_one_running_or_the_new_one() {
     let mut world = Crashing::start().await;
     let image = |cuid: &str| docker(&["inspect", "--format", "{{.Config.Image}}", cuid]).trim().to_owned();
-    let mut steps = 0;
     for step in 0..STEPS {
         let cuid = world.app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
         let point = world.crash(step, world.act(Method::PATCH, &cuid, "").json(&json!({"image": PYTHON}))).await;
@@ -225,12 +228,11 @@ async fn a_patch_of_the_image_leaves_the_old_one_running_or_the_new_one() {
         assert_eq!((&body["image"], &body["status"]), (&image(&cuid).into(), &"running".into()), "{point:?}");
         assert_eq!(body["image"], if body["revision"] == 2 { PYTHON } else { BUSYBOX }, "{point:?}");
         world.app.delete(&cuid).await;
-        if point.is_none() {
+        if world.was_the_last(point) {
             break;
         }
-        steps += 1;
     }
-    assert!((6..STEPS).contains(&steps), "{steps}");
+    world.died_at_least(6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +244,6 @@ async fn a_patch_of_limits_leaves_the_old_ones_or_the_new_ones() {
 async fn an_upload_is_whole_or_has_not_begun() {
     let mut world = Crashing::start().await;
     let (old, new) = ([("a.txt", "old"), ("d/b.txt", "old")], [("a.txt", "new"), ("d/b.txt", "new"), ("d/c.txt", "new")]);
-    let mut steps = Vec::new();
     for step in 0..STEPS {
         let cuid = world.app.create(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
         world.app.upload(&cuid, archive(&old)).await;
@@ -252,18 +253,16 @@ async fn an_upload_is_whole_or_has_not_begun() {
         let files = ["a.txt", "d/b.txt", "d/c.txt"].map(read);
         assert!(files == ["old", "old", ""] || files == ["new", "new", "new"], "{point:?}: {files:?}");
         world.app.delete(&cuid).await;
-        match point {
-            Some(point) => steps.push(point),
-            None => break,
+        if world.was_the_last(point) {
+            break;
         }
     }
-    assert!((5..STEPS as usize).contains(&steps.len()), "{steps:?}");
+    world.died_at_least(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_action_is_done_or_has_not_begun_and_can_be_done_again() {
     let mut world = Crashing::start().await;
-    let mut steps = 0;
     for (action, before, after) in
         [("start", "created", "running"), ("restart?timeout=0", "running", "running"), ("stop?timeout=0", "running", "exited")]
     {
@@ -277,11 +276,10 @@ async fn an_action_is_done_or_has_not_begun_and_can_be_done_again() {
             assert!(status == before || status == after, "{action} {point:?}: {status}");
             assert_eq!(world.app.act(&cuid, action).await["status"], after, "{action} {point:?}");
             world.app.delete(&cuid).await;
-            if point.is_none() {
+            if world.was_the_last(point) {
                 break;
             }
-            steps += 1;
         }
     }
-    assert!(steps >= 6, "{steps}");
+    world.died_at_least(6);
 }
