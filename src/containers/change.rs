@@ -109,7 +109,7 @@ impl Containers {
             let halved = self.0.engine.tidy_halves(&name).await?;
             let image = self.image_of(old, change).await?;
             let stops = change.restarts.map(Duration::from_secs).or(halved.then_some(GRACE));
-            // After a crash nobody knows whether the engine was told to.
+            // After a crash, or where its events were not heard, nobody knows whether the engine was told to.
             let shaken = stops.filter(|_| self.0.index.may_be_stopping(cuid, change.at));
             let how = Bring { up: change.was_up, shaken, anew: change.edited, image };
             self.bring(cuid, old, &how).await?;
@@ -134,7 +134,7 @@ impl Containers {
     }
 
     /// Puts back what an earlier change could not. True where it still can't be, so that the note must go once the caller
-    /// has brought the container into another state.
+    /// has made the container anew, or stopped it.
     pub(super) async fn settle(&self, cuid: Cuid) -> bool {
         let Some(change) = self.interrupted_change(cuid).await else { return false };
         let Ok(container) = self.0.index.get(cuid) else { return false };

@@ -52,16 +52,10 @@ pub struct Page {
 pub struct Ticket(u64);
 
 /// All containers, by cuid and by age.
+#[derive(Default)]
 pub struct Index {
     inner: RwLock<Inner>,
     tickets: AtomicU64,
-    began: DateTime<Utc>,
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Self { inner: RwLock::default(), tickets: AtomicU64::default(), began: Utc::now() }
-    }
 }
 
 #[derive(Default)]
@@ -71,6 +65,8 @@ struct Inner {
     names: HashMap<Name, Cuid>,
     /// Also of containers that are being created.
     networks: HashMap<Cuid, SharedNetwork>,
+    /// Since when the engine's events are heard without a break; `None` while they are not.
+    heard_since: Option<DateTime<Utc>>,
 }
 
 struct Slot {
@@ -78,7 +74,7 @@ struct Slot {
     seen: Ticket,
     /// The state is what a list gave: the rest of it is still to be looked at.
     outlined: bool,
-    /// When the main process was last sent a signal, since the server started.
+    /// When the main process was last heard to be sent a signal.
     signalled: Option<DateTime<Utc>>,
     /// Held during a change, so that changes of one container come one after the other, in the order of their arrival.
     turn: Arc<Mutex<()>>,
@@ -216,11 +212,17 @@ impl Index {
         }
     }
 
-    /// Whether the engine may have been told to stop the container since then; nobody knows of the time before the server
-    /// started.
+    /// Notes that the engine's events are heard from now on, or are not: some may have been missed until then.
+    pub fn hears(&self, hears: bool) {
+        self.write().heard_since = hears.then(Utc::now);
+    }
+
+    /// Whether the engine may have been told to stop the container since then; nobody knows of a time in which its events
+    /// were not heard.
     pub fn may_be_stopping(&self, cuid: Cuid, since: DateTime<Utc>) -> bool {
-        let signalled = self.read().by_cuid.get(&cuid).and_then(|slot| slot.signalled);
-        since < self.began || signalled.is_some_and(|at| at > since)
+        let inner = self.read();
+        let signalled = inner.by_cuid.get(&cuid).and_then(|slot| slot.signalled);
+        inner.heard_since.is_none_or(|heard| since < heard) || signalled.is_some_and(|at| at > since)
     }
 
     /// Whether the container's state is known in outline only.
@@ -400,6 +402,22 @@ mod tests {
         index.observe(restarting, running(), index.ticket());
         index.observe_death(restarting, death(1));
         assert_eq!(index.get(restarting).unwrap().state.status, Status::Running, "the engine is to say");
+    }
+
+    #[test]
+    fn a_container_may_be_stopping_since_a_signal_or_since_events_were_missed() {
+        let index = Index::default();
+        let cuid = add(&index, 0, json!({"image": "a"}), Status::Running);
+        let now = Utc::now();
+        assert!(index.may_be_stopping(cuid, now), "nothing was heard yet");
+        index.hears(true);
+        assert!(index.may_be_stopping(cuid, now), "something may have been missed");
+        let later = Utc::now() + chrono::TimeDelta::seconds(1);
+        assert!(!index.may_be_stopping(cuid, later));
+        index.observe_signal(cuid, later + chrono::TimeDelta::seconds(1));
+        assert!(index.may_be_stopping(cuid, later));
+        index.hears(false);
+        assert!(index.may_be_stopping(cuid, later + chrono::TimeDelta::seconds(9)));
     }
 
     #[test]

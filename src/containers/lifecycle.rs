@@ -20,7 +20,8 @@ impl Containers {
     /// Does `action` to the container, and answers when it is done. `grace` is how long a stop may take.
     ///
     /// # Errors
-    /// `ContainerNotFound`, `RevisionMismatch`, `InvalidState`, `Drifted`, `PortConflict`, and those of Compose, the engine and the disk.
+    /// `ContainerNotFound`, `RevisionMismatch`, `InvalidState`, `Drifted`, `PortConflict`, and those of Compose, the engine and
+    /// the disk.
     pub async fn act(&self, cuid: Cuid, action: Action, grace: Duration, terms: Terms) -> Result<Outcome> {
         self.engine_is_heard()?;
         self.in_turn(cuid, terms, move |this, terms| async move {
@@ -35,7 +36,9 @@ impl Containers {
                 refreshed?;
                 tracing::info!(%cuid, ?action, "container changed");
             }
-            if unsettled {
+            // A start has made the container anew, and a stop leaves nothing up; the others leave the rest to be put back.
+            let over = action == Action::Stop || (changed && matches!(action, Action::Start | Action::Restart));
+            if unsettled && over {
                 this.end_change(cuid).await?;
             }
             Ok(Outcome { container: this.0.index.get(cuid)?, changed })

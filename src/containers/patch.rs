@@ -28,8 +28,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 impl Containers {
     /// Merges `patch` into the container's specification. One that is up is recreated and up again, but for a change of
-    /// `resources` alone, which is made while it runs; one that is not up stays so. If the new configuration can't be brought up, the old one is put back, and up again if it was.
-    /// A patch that changes nothing touches nothing.
+    /// `resources` alone, which is made while it runs; one that is not up stays so. If the new configuration can't be brought
+    /// up, the old one is put back, and up again if it was. A patch that changes nothing touches nothing.
     ///
     /// # Errors
     /// `Invalid`, `RevisionMismatch`, `InvalidState`, `Drifted`, `NameTaken`, `ImageNotFound`, `NetworkNotFound`, `HostPathNotAllowed`,
@@ -97,6 +97,8 @@ impl Containers {
     /// That the main process lives on for a moment: one that ends at once is no configuration that is up. An exit code of 126
     /// or 127 is also what is left of a program that can't be run, as the engine starts the container's init.
     async fn main_process_stays(&self, cuid: Cuid) -> Result<()> {
+        // What is known may still be the end of the container that this one took the place of.
+        self.refresh(cuid).await?;
         let began = Instant::now();
         while began.elapsed() < MOMENT {
             let state = self.0.index.get(cuid)?.state;

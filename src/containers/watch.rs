@@ -131,6 +131,7 @@ impl Containers {
             }
             Seen::All(ticket, listed) => self.see_all(ticket, listed, looks),
             Seen::Lost(why, heard) => {
+                self.0.index.hears(false);
                 let news = self.0.engine_state.send_if_modified(|state| {
                     let lost = state.lost(why.clone(), heard);
                     *state != lost && {
@@ -170,6 +171,7 @@ impl Containers {
             );
         }
         self.orphans(|known| known.containers = strangers);
+        self.0.index.hears(true);
         self.0.engine_state.send_replace(EngineState::Watched);
         let this = self.clone();
         self.0.runtime.spawn(async move { this.finish().await });

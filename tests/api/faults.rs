@@ -196,6 +196,26 @@ async fn a_start_that_failed_once_still_takes_boot_py_the_next_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_put_back_is_not_forgotten_by_an_action_that_changes_nothing_of_it() {
+    let faulty = Faulty::start().await;
+    let cuid = faulty.app.run(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"A": "old"}})).await;
+    let noted = || faulty.app.folder(&cuid).join("change.json").exists();
+    faulty.fault("fail up");
+    faulty.app.patch(&cuid, &json!({"env": {"A": "new"}, "ports": [{"container": 80}]})).await.refused(500, "COMPOSE_FAILED", "");
+    assert!(!noted(), "nothing was done to it");
+    faulty.fault("late up");
+    faulty.app.patch(&cuid, &json!({"env": {"A": "new"}})).await.refused(500, "COMPOSE_FAILED", "");
+    assert!(noted());
+    docker(&["rm", "--force", &cuid]);
+    faulty.app.until_status(&cuid, "missing").await;
+    assert_eq!(faulty.app.post(&format!("/containers/{cuid}/pause")).await.status, StatusCode::OK);
+    assert!(noted(), "the way back failed late, and may not be whole");
+    faulty.fault("");
+    faulty.app.act(&cuid, "unpause").await;
+    assert!(!noted() && docker(&["exec", &cuid, "env"]).contains("A=old"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_be_put_back_is_before_the_next_action() {
     let faulty = Faulty::start().await;
     let cuid = faulty.app.create(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"A": "old"}})).await;
