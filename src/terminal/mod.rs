@@ -12,12 +12,13 @@
 pub mod protocol;
 pub mod utf8;
 
+mod feed;
 mod output;
-mod program;
 mod refusal;
 mod registry;
 mod room;
 mod session;
+mod transport;
 
 pub use registry::{Listener, Sessions, Speaker};
 

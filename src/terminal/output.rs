@@ -12,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{
-        exec::{Output, Piece, Source},
+        exec::{Piece, Source},
         logs::RunOutput,
     },
     error::Result,
     terminal::{
         Event,
         protocol::ServerFrame,
+        transport::Output,
         utf8::{Chunk, Splitter},
     },
 };

@@ -101,7 +101,7 @@ impl Sessions {
 }
 
 /// A client's frame on its way.
-pub(super) struct Input {
+pub(super) struct Said {
     pub frame: ClientFrame,
     /// For the frame's bytes, given back as the program takes them.
     pub room: Option<Taken>,
@@ -109,7 +109,7 @@ pub(super) struct Input {
 
 /// Gives a session what its client says.
 pub struct Speaker {
-    input: mpsc::Sender<Input>,
+    input: mpsc::Sender<Said>,
     room: Arc<Room>,
     /// Whether input was refused, and the program has taken nothing since.
     full: bool,
@@ -129,7 +129,7 @@ impl Speaker {
             ClientFrame::Stdin(bytes) => Some(self.make_room(bytes.len()).await?),
             _ => None,
         };
-        Ok(self.input.send(Input { frame, room }).await.is_ok())
+        Ok(self.input.send(Said { frame, room }).await.is_ok())
     }
 
     async fn make_room(&mut self, bytes: usize) -> Result<Taken> {

@@ -13,11 +13,12 @@ use crate::{
     error::{Error, Result},
     terminal::{
         Close, Event, Mode, Open, SessionEnd,
+        feed::Feed,
         output::{Pump, Rest, Tap, Viewer},
-        program::{Feed, Program},
         protocol::{ClientFrame, ServerFrame, invalid},
         refusal::explained,
-        registry::Input,
+        registry::Said,
+        transport::Program,
     },
 };
 
@@ -30,7 +31,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(super) struct Session {
     engine: Engine,
     open: Open,
-    frames: mpsc::Receiver<Input>,
+    frames: mpsc::Receiver<Said>,
     viewer: Viewer,
     shutdown: CancellationToken,
     end: SessionEnd,
@@ -42,7 +43,7 @@ enum Attached {
     /// The container's main process ended, with this exit code.
     Ended(Option<i64>),
     /// The client spoke.
-    Spoke(Input),
+    Spoke(Said),
     /// The client wants no more, or is gone.
     Left,
 }
@@ -52,7 +53,7 @@ impl Session {
         id: Uuid,
         open: Open,
         engine: Engine,
-        frames: mpsc::Receiver<Input>,
+        frames: mpsc::Receiver<Said>,
         viewer: Viewer,
         shutdown: CancellationToken,
     ) -> Self {
@@ -100,7 +101,7 @@ impl Session {
         if self.end.mode.is_none() {
             first = self.listen().await;
             match &first {
-                Some(Input { frame: ClientFrame::Close, .. }) => return Ok(None),
+                Some(Said { frame: ClientFrame::Close, .. }) => return Ok(None),
                 Some(_) => self.end.mode = Some(Mode::Exec),
                 None => {}
             }
@@ -125,12 +126,12 @@ impl Session {
     }
 
     /// What the client says in its first half second, if it does: input, or a close. A size makes no sense yet, nor does a signal.
-    async fn listen(&mut self) -> Option<Input> {
+    async fn listen(&mut self) -> Option<Said> {
         let first = async {
             loop {
                 match self.frames.recv().await {
-                    Some(Input { frame: ClientFrame::Resize(_), .. }) => {}
-                    Some(Input { frame: ClientFrame::Signal(_), .. }) => self.viewer.tell(Event::Failed(no_program())).await,
+                    Some(Said { frame: ClientFrame::Resize(_), .. }) => {}
+                    Some(Said { frame: ClientFrame::Signal(_), .. }) => self.viewer.tell(Event::Failed(no_program())).await,
                     frame => return frame,
                 }
             }
@@ -156,9 +157,9 @@ impl Session {
                 () = self.viewer.gone() => None,
             };
             match frame {
-                None | Some(Input { frame: ClientFrame::Close, .. }) => break Attached::Left,
-                Some(Input { frame: ClientFrame::Resize(_), .. }) => {}
-                Some(input @ Input { frame: ClientFrame::Stdin(_), .. }) if may_speak => break Attached::Spoke(input),
+                None | Some(Said { frame: ClientFrame::Close, .. }) => break Attached::Left,
+                Some(Said { frame: ClientFrame::Resize(_), .. }) => {}
+                Some(input @ Said { frame: ClientFrame::Stdin(_), .. }) if may_speak => break Attached::Spoke(input),
                 Some(_) => self.viewer.tell(Event::Failed(no_program())).await,
             }
         };
@@ -167,7 +168,7 @@ impl Session {
     }
 
     /// Runs the session's program to its end, and ends all that it started.
-    async fn run_program(&mut self, mode: Mode, first: Option<Input>) -> Result<i64> {
+    async fn run_program(&mut self, mode: Mode, first: Option<Said>) -> Result<i64> {
         let marker = Marker { cuid: self.open.cuid, session: self.end.session };
         let (program, input, output) = Program::start(&self.engine, marker, &self.open, mode).await?;
         self.ready(mode).await;
@@ -206,7 +207,7 @@ impl Session {
                 // The program's end also ends its streams, and is to be seen first.
                 biased;
                 () = self.viewer.gone() => return Ok(()),
-                () = program.processes.exited() => return Ok(()),
+                () = program.exited() => return Ok(()),
                 rest = pump.run(None), if streaming => match rest {
                     Ok(Rest::Unseen) => return Ok(()),
                     // The program closed its output, and may go on without, unless it was on a terminal.
@@ -216,13 +217,13 @@ impl Session {
                     }
                     Err(_) => true,
                 },
-                fed = program.feed(feed, &mut self.frames, &self.viewer) => match fed {
+                fed = feed.run(program, &mut self.frames, &self.viewer) => match fed {
                     Ok(()) => return Ok(()),
                     // It may close its input, too, but one that can neither be heard nor spoken to has no terminal any more.
                     Err(_) => !streaming,
                 },
             };
-            let goes_on = program.processes.go_on().await?;
+            let goes_on = program.go_on().await?;
             if broken {
                 return if goes_on { Err(broke_off()) } else { Ok(()) };
             }

@@ -1,17 +1,17 @@
-//! A session's program: started, fed, and ended with all that it started.
+//! A session's program as an exec of the engine's: started, signalled, sized, and ended with all that it started.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     engine::{
         Engine,
-        exec::{self, Command, Exec},
-        processes::{Marker, Processes},
+        exec::{self, Command, Exec, Size},
+        processes::{Marker, Processes, Signal},
     },
     error::{Error, Result},
-    terminal::{Event, Mode, Open, output::Viewer, protocol::ClientFrame, refusal::SH, registry::Input},
+    terminal::{Mode, Open, refusal::SH},
 };
 
 /// Where a terminal begins unless told otherwise: the container's mount.
@@ -26,11 +26,12 @@ const START_POLL: Duration = Duration::from_millis(2);
 const WORDS: usize = 4096;
 
 /// A program that runs, and the way to all that it starts.
-pub(super) struct Program {
-    pub processes: Processes,
+pub(in crate::terminal) struct Program {
+    processes: Processes,
     engine: Engine,
     /// The engine's id.
     id: String,
+    tty: bool,
 }
 
 impl Program {
@@ -38,7 +39,7 @@ impl Program {
     ///
     /// # Errors
     /// [`Error::EngineRefused`] in the engine's words where it can't be run, [`Error::EngineUnavailable`]. Nothing runs then.
-    pub(super) async fn start(
+    pub(in crate::terminal) async fn start(
         engine: &Engine,
         marker: Marker,
         open: &Open,
@@ -50,7 +51,7 @@ impl Program {
         });
         let state = started.as_ref().ok().and_then(Option::as_ref);
         let processes = Processes::find(engine, id.clone(), marker, open.user.clone(), mode == Mode::Shell, state).await;
-        let program = Self { processes, engine: engine.clone(), id };
+        let program = Self { processes, engine: engine.clone(), id, tty: mode == Mode::Shell };
         match started {
             Ok(Some(exec::State { pid: Some(_), .. })) => Ok((program, input, output)),
             Ok(_) => Err(refused(&mut output).await),
@@ -63,14 +64,14 @@ impl Program {
     }
 
     /// Kills everything that the session started.
-    pub(super) async fn end(&self) {
+    pub(in crate::terminal) async fn end(&self) {
         if let Err(error) = self.processes.end_all().await {
             tracing::error!(%error, "a terminal's processes may be left running");
         }
     }
 
     /// The program's exit code, once it has ended.
-    pub(super) async fn exit_code(&self) -> Result<i64> {
+    pub(in crate::terminal) async fn exit_code(&self) -> Result<i64> {
         if let Some(code) = self.engine.exec_exit_code(&self.id).await? {
             return Ok(code);
         }
@@ -79,87 +80,33 @@ impl Program {
         Ok(exec::KILLED)
     }
 
-    /// Gives the program what its client says, until that is [`ClientFrame::Close`] or nothing more comes.
-    /// What fails on the way is told to the viewer.
+    /// Signals what runs in its foreground; see [`Processes::signal_foreground`].
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`] once nobody takes the input any more: the program doesn't, or the connection broke off.
-    pub(super) async fn feed(&self, feed: &mut Feed, frames: &mut mpsc::Receiver<Input>, viewer: &Viewer) -> Result<()> {
-        loop {
-            // Bytes go first. Only where the program doesn't take them does a later frame overtake: a signal or a close must get through.
-            let frame = tokio::select! {
-                biased;
-                written = feed.write(), if !feed.waiting.is_empty() => {
-                    written?;
-                    continue;
-                }
-                frame = frames.recv() => frame,
-            };
-            let done = match frame {
-                None | Some(Input { frame: ClientFrame::Close, .. }) => return Ok(()),
-                Some(Input { frame: ClientFrame::Signal(signal), .. }) => self.processes.signal_foreground(signal).await,
-                Some(Input { frame: ClientFrame::Resize(size), .. }) if feed.tty => self.engine.resize_exec(&self.id, size).await,
-                Some(Input { frame: ClientFrame::Resize(_), .. }) => Ok(()),
-                Some(input) => {
-                    feed.take(input);
-                    Ok(())
-                }
-            };
-            if let Err(error) = done {
-                viewer.tell(Event::Failed(error)).await;
-            }
-        }
-    }
-}
-
-/// What waits to be read by the program. How much that is at most, the sender's room bounds.
-pub(super) struct Feed {
-    input: exec::Input,
-    pub tty: bool,
-    waiting: VecDeque<Input>,
-    /// How much of the first one was written.
-    written: usize,
-    /// Set when the program doesn't listen any more; what comes then is dropped.
-    pub deaf: bool,
-    /// How many bytes came.
-    pub bytes: u64,
-}
-
-impl Feed {
-    pub(super) fn new(input: exec::Input, tty: bool) -> Self {
-        Self { input, tty, waiting: VecDeque::new(), written: 0, deaf: false, bytes: 0 }
+    /// As there.
+    pub(in crate::terminal) async fn signal(&self, signal: Signal) -> Result<()> {
+        self.processes.signal_foreground(signal).await
     }
 
-    /// Takes input for the program; any other frame is passed over.
-    pub(super) fn take(&mut self, input: Input) {
-        if let ClientFrame::Stdin(bytes) = &input.frame {
-            self.bytes += bytes.len() as u64;
-            if !self.deaf && !bytes.is_empty() {
-                self.waiting.push_back(input);
-            }
-        }
+    /// Gives its TTY another size; without one it has none.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`] where it has ended.
+    pub(in crate::terminal) async fn resize(&self, size: Size) -> Result<()> {
+        if self.tty { self.engine.resize_exec(&self.id, size).await } else { Ok(()) }
     }
 
-    /// Writes some of what waits first. Cancelling it loses nothing.
-    async fn write(&mut self) -> Result<()> {
-        let Some(Input { frame: ClientFrame::Stdin(bytes), room }) = self.waiting.front_mut() else { return Ok(()) };
-        match self.input.write(&bytes[self.written..]).await {
-            Ok(count) => {
-                self.written += count;
-                room.iter_mut().for_each(|room| room.give_back(count));
-            }
-            Err(error) => {
-                self.deaf = true;
-                self.waiting.clear();
-                self.written = 0;
-                return Err(error);
-            }
-        }
-        if self.written == bytes.len() {
-            self.waiting.pop_front();
-            self.written = 0;
-        }
-        Ok(())
+    /// Waits until the program itself has ended; its children may still run.
+    pub(in crate::terminal) async fn exited(&self) {
+        self.processes.exited().await;
+    }
+
+    /// Whether it goes on, by the engine.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] where nobody can say.
+    pub(in crate::terminal) async fn go_on(&self) -> Result<bool> {
+        self.processes.go_on().await
     }
 }
 
