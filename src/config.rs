@@ -39,6 +39,7 @@ pub struct Config {
     pub compose: ComposeConfig,
     pub defaults: Defaults,
     pub limits: Limits,
+    pub terminals: TerminalConfig,
     /// Where the engine listens, as the docker CLI takes it.
     pub docker_host: String,
     /// A filter of the log on stderr, in `tracing`'s syntax.
@@ -76,6 +77,15 @@ pub struct Limits {
     /// Of an uploaded archive as sent.
     pub upload_bytes: u64,
     pub extracted: crate::files::archive::Limits,
+}
+
+/// How terminals are kept.
+#[derive(Clone, Debug)]
+pub struct TerminalConfig {
+    /// How long a session goes on without a client.
+    pub grace: Duration,
+    /// How many sessions there may be in all.
+    pub max_sessions: usize,
 }
 
 /// A value that no log shows.
@@ -180,6 +190,7 @@ impl Config {
             compose: read.compose()?,
             defaults: read.defaults()?,
             limits: read.limits()?,
+            terminals: read.terminals()?,
             docker_host: read.docker_host()?,
             log_filter: read.text("RUST_LOG", "info"),
         })
@@ -247,6 +258,16 @@ impl Reader<'_> {
         })
     }
 
+    fn terminals(&self) -> Result<TerminalConfig, ConfigError> {
+        Ok(TerminalConfig {
+            grace: self.with("SESSION_GRACE_S", "60", "seconds from 0 to 86400", |value| {
+                value.parse().ok().filter(|seconds| *seconds <= 86_400).map(Duration::from_secs)
+            })?,
+            max_sessions: self
+                .with("MAX_SESSIONS", "1024", "a count from 1", |value| value.parse().ok().filter(|count| *count > 0))?,
+        })
+    }
+
     fn limits(&self) -> Result<Limits, ConfigError> {
         let count = |value: &str| value.parse().ok().filter(|count| *count > 0);
         Ok(Limits {
@@ -304,6 +325,8 @@ mod tests {
             ("DOCKER_HOST", "ssh://host"),
             ("DOCKER_TLS_VERIFY", "1"),
             ("DEFAULT_USER_UID", "4294967295:0"),
+            ("SESSION_GRACE_S", "-1"),
+            ("MAX_SESSIONS", "0"),
         ] {
             let line = with([(name, value)]).unwrap_err().to_string();
             assert!(line.starts_with(&format!("{name}={value:?} can't be used: it takes ")) && !line.contains('\n'), "{line}");

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::domain::{id::Cuid, port::Holder, status::Status};
 
@@ -39,6 +40,10 @@ pub enum Error {
     /// The container's configuration is not the one that the caller knows.
     #[error("the container is at revision {revision} now")]
     RevisionMismatch { revision: u64 },
+    #[error("the container has no session {0}: it may have ended")]
+    SessionNotFound(Uuid),
+    #[error("there are {limit} {what}, which is all there may be")]
+    TooManySessions { what: &'static str, limit: usize },
     /// The container's status does not allow the action.
     #[error("a container that is {status} can't {action}")]
     InvalidState { action: &'static str, status: Status, allowed: &'static [Status] },

@@ -61,7 +61,7 @@ fn arrows_point_one_way() {
         ("engine", &["domain", "error"]),
         ("compose", &["domain", "error", "config"]),
         ("files", &["domain", "error"]),
-        ("terminal", &["domain", "error", "engine"]),
+        ("terminal", &["domain", "error", "config", "engine"]),
         ("containers", &["domain", "error", "config", "engine", "compose", "files"]),
     ];
     for (name, text) in files("src", "rs") {

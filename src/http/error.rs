@@ -149,7 +149,8 @@ impl From<&Error> for ApiError {
         };
         let mut this = Self::new(status, id, code, message, details);
         this.more.cause = format!("{error:?}");
-        if status == StatusCode::SERVICE_UNAVAILABLE { this.with_header(header::RETRY_AFTER, 1) } else { this }
+        let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        if later { this.with_header(header::RETRY_AFTER, 1) } else { this }
     }
 }
 
@@ -180,7 +181,9 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::NetworkNotFound(name) => {
             (StatusCode::NOT_FOUND, "not_found", "NETWORK_NOT_FOUND", json!({"field": "network", "provided": name}))
         }
+        Error::SessionNotFound(id) => (StatusCode::NOT_FOUND, "not_found", "SESSION_NOT_FOUND", json!({"session": id})),
         Error::NameTaken { .. }
+        | Error::TooManySessions { .. }
         | Error::PortConflict { .. }
         | Error::Drifted
         | Error::RevisionMismatch { .. }
@@ -214,6 +217,10 @@ fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             let holder = holder.as_ref().map(ToString::to_string);
             let details = json!({"field": "ports", "port": port, "protocol": protocol, "cuid": cuid, "holder": holder});
             (StatusCode::CONFLICT, "conflict", "PORT_CONFLICT", details)
+        }
+        Error::TooManySessions { what, limit } => {
+            let details = json!({"what": what, "limit": limit});
+            (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "TOO_MANY_SESSIONS", details)
         }
         Error::Drifted => (StatusCode::CONFLICT, "conflict", "DRIFTED", json!({"field": "overwrite"})),
         Error::RevisionMismatch { revision } => {

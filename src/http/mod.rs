@@ -13,6 +13,7 @@ mod health;
 mod idempotency;
 mod list;
 mod request;
+mod sessions;
 mod socket;
 mod terminal;
 mod terms;
@@ -169,6 +170,8 @@ fn routes(config: &mut ServiceConfig) {
     at("/containers/{cuid}/upload-zip", "POST", vec![post().to(files::upload_zip)]);
     at("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]);
     at("/containers/{cuid}/download-zip", "GET", vec![get().to(files::download_zip)]);
+    at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);
+    at("/containers/{cuid}/sessions/{session}", "DELETE", vec![delete().to(sessions::end)]);
     at("/ws/{cuid}", "GET", vec![get().to(terminal::open)]);
 }
 

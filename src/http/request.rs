@@ -6,7 +6,7 @@ use std::{future::Ready, pin::Pin, time::Duration};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -27,6 +27,23 @@ pub(crate) struct CuidPath(pub(crate) Cuid);
 
 /// The query as a `T`, none of whose parameters is unknown.
 pub(crate) struct Query<T>(pub(crate) T);
+
+/// A switch in a query: 1 or true, 0 or false.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl TryFrom<String> for Flag {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "1" | "true" => Ok(Self(true)),
+            "0" | "false" => Ok(Self(false)),
+            _ => Err("expected 1, true, 0 or false"),
+        }
+    }
+}
 
 /// The body, where it is not a file's.
 pub(crate) struct Body(pub(crate) Bytes);
@@ -118,8 +135,6 @@ fn not_utf8(query: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]

@@ -1,13 +1,14 @@
 //! The terminal's WebSocket: frames between a connection and its session. What they mean is `terminal`'s.
 //!
-//! The connection ends the session when it closes, breaks, or is dead: a ping goes out every 20 seconds, and a peer from which
-//! nothing is heard for a minute, and that takes nothing either, is given up. While a mebibyte of its input waits for a program that reads slowly,
-//! nothing is read from it, so its silence means nothing; pings go out more often then, and it is the kernel that tells of a peer that is no more.
-//! Once the program has read nothing for five seconds, frames are read on: input is answered with `STDIN_FULL` and dropped until the program
-//! reads again, so that a signal or a close behind it is heard.
+//! A connection that closes, breaks or is dead leaves its session to whoever comes back to it: a ping goes out every 20 seconds, and a
+//! peer from which nothing is heard for a minute, and that takes nothing either, is given up. While a mebibyte of its input waits for a
+//! program that reads slowly, nothing is read from it, so its silence means nothing; pings go out more often then, and it is the kernel
+//! that tells of a peer that is no more. Once the program has read nothing for five seconds, frames are read on: input is answered with
+//! `STDIN_FULL` and dropped until the program reads again, so that a signal or a close behind it is heard.
 //!
 //! Close codes: 1000 after `exit` or an `error` that ends the session, 1001 when the server goes down, 1002 for a broken protocol, 1007 for
-//! text that is not UTF-8, 1009 for a message over 1 MiB, 1011 where the engine is silent or the way to the program broke off.
+//! text that is not UTF-8, 1008 after 32 frames in a row that can't be understood, 1009 for a message over 1 MiB, 1011 where the engine is
+//! silent or the way to the program broke off.
 
 use std::{
     cell::Cell,
@@ -16,15 +17,20 @@ use std::{
 };
 
 use actix_http::ws::HandshakeError;
-use actix_web::{HttpRequest, HttpResponse, rt, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session as Socket};
 use serde_json::Value;
-use tokio::{select, time::sleep};
+use tokio::{
+    select,
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use crate::{
     error::Error,
     terminal::{
-        Close, Event, Listener, Open, SessionEnd, Sessions, Speaker,
+        Close, Event, Speaker, Viewer,
+        framing::BINARY,
         protocol::{ClientFrame, ServerFrame},
     },
 };
@@ -36,119 +42,182 @@ const PING: Duration = Duration::from_secs(20);
 const PING_WHILE_STUCK: Duration = Duration::from_secs(5);
 /// How long a peer may be silent.
 const DEAD: Duration = Duration::from_secs(60);
+/// How many frames in a row that can't be understood are answered.
+const WRONG: u32 = 32;
+/// What the ping behind a session's end carries, and how long its answer is waited for.
+const END: &[u8] = b"end";
+const HEARD: Duration = Duration::from_secs(1);
 /// How long a peer has to answer a close.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Answers an upgrade whose request is authenticated and whose container may have such a session ([`Open::check`] passed), and serves
-/// it. `body` makes the contract's error body, and `on_end` is told of the session's end.
-///
-/// # Errors
-/// [`Error::Invalid`] with the header that keeps the request from being a proper upgrade.
-pub(super) fn serve<B>(
-    request: &HttpRequest,
-    payload: web::Payload,
-    sessions: &Sessions,
-    open: Open,
+/// A peer's connection.
+pub(super) struct Connection<B> {
+    socket: Socket,
+    messages: AggregatedMessageStream,
+    /// Whether the peer takes output as binary messages.
+    pub binary: bool,
+    peer: Peer,
+    /// Makes the contract's error body.
     body: B,
-    on_end: impl FnOnce(SessionEnd) + Send + 'static,
-) -> Result<HttpResponse, Error>
-where
-    B: Fn(&Error) -> Value + 'static,
-{
-    let (response, socket, messages) = actix_ws::handle(request, payload).map_err(|error| no_upgrade(&error))?;
-    let messages = messages.max_frame_size(MESSAGE).aggregate_continuations().max_continuation_size(MESSAGE);
-    let (speaker, listener) = sessions.open(open, on_end);
-    let connection = Connection { socket, body, heard: Cell::new(Instant::now()), stuck: Cell::new(false) };
-    rt::spawn(connection.serve(messages, speaker, listener));
-    Ok(response)
 }
 
-struct Connection<B> {
-    socket: Socket,
-    body: B,
-    /// When the peer last sent or took something.
+/// What is known of a peer.
+struct Peer {
+    /// When it last sent or took something.
     heard: Cell<Instant>,
-    /// Whether the session takes no more input, and nothing is read from the peer.
+    /// Whether the session takes no more input, and nothing is read from it.
     stuck: Cell<bool>,
+    /// Told when it has answered the ping behind the session's end.
+    heard_all: Notify,
 }
 
 impl<B: Fn(&Error) -> Value> Connection<B> {
-    async fn serve(self, mut messages: AggregatedMessageStream, speaker: Speaker, listener: Listener) {
-        let reason = select! {
-            reason = self.listen(&mut messages, speaker) => reason,
-            reason = self.tell(listener) => reason,
-            () = self.watch() => None,
-        };
-        if let Some(reason) = reason {
-            let goodbye = async {
-                if self.socket.close(Some(reason)).await.is_ok() {
-                    // A connection that is closed with something unread is reset, and the peer may lose what was sent last.
-                    while let Some(Ok(_)) = messages.recv().await {}
-                }
-            };
-            // It also bounds the close itself, which waits behind all that a peer doesn't read. Such a peer's connection is the
-            // kernel's to end then, after the minute that the listener set.
-            select! { () = goodbye => {} () = sleep(GOODBYE) => {} }
-        }
+    /// Answers an upgrade whose request is authenticated.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the header that keeps the request from being a proper upgrade.
+    pub(super) fn accept(request: &HttpRequest, payload: web::Payload, body: B) -> Result<(HttpResponse, Self), Error> {
+        let upgrade = actix_ws::handle_with_protocols(request, payload, &[BINARY]);
+        let (response, socket, messages) = upgrade.map_err(|error| no_upgrade(&error))?;
+        let messages = messages.max_frame_size(MESSAGE).aggregate_continuations().max_continuation_size(MESSAGE);
+        let binary = response.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL);
+        let peer = Peer { heard: Cell::new(Instant::now()), stuck: Cell::new(false), heard_all: Notify::new() };
+        Ok((response, Self { socket, messages, binary, peer, body }))
     }
 
+    /// Serves the peer to its end, or the session's.
+    pub(super) async fn serve(mut self, speaker: Speaker, mut viewer: Viewer) {
+        let socket = self.socket.clone();
+        let ear = Ear { socket: self.socket.clone(), peer: &self.peer, body: &self.body, binary: self.binary, wrong: 0 };
+        let reason = select! {
+            reason = ear.listen(&mut self.messages, speaker) => reason,
+            reason = tell(socket, &mut viewer, &self.peer, &self.body) => reason,
+            () = self.peer.watch(self.socket.clone()) => None,
+        };
+        let Some(reason) = reason else { return };
+        let goodbye = async {
+            if self.socket.close(Some(reason)).await.is_ok() {
+                // A connection that is closed with something unread is reset, and the peer may lose what was sent last.
+                while let Some(Ok(_)) = self.messages.recv().await {}
+            }
+        };
+        // It also bounds the close itself, which waits behind all that a peer doesn't read. Such a peer's connection is the
+        // kernel's to end then, after the minute that the listener set.
+        select! { () = goodbye => {} () = sleep(GOODBYE) => {} }
+    }
+}
+
+/// Hears what a peer says.
+struct Ear<'a, B> {
+    socket: Socket,
+    peer: &'a Peer,
+    body: &'a B,
+    binary: bool,
+    /// How many frames in a row could not be understood.
+    wrong: u32,
+}
+
+impl<B: Fn(&Error) -> Value> Ear<'_, B> {
     /// Hands what the peer says to the session, until it is gone or says nonsense.
-    async fn listen(&self, messages: &mut AggregatedMessageStream, mut speaker: Speaker) -> Option<CloseReason> {
-        let mut socket = self.socket.clone();
+    async fn listen(mut self, messages: &mut AggregatedMessageStream, mut speaker: Speaker) -> Option<CloseReason> {
         loop {
             let message = messages.recv().await;
-            self.heard.set(Instant::now());
+            self.peer.heard.set(Instant::now());
             let frame = match message? {
                 Ok(AggregatedMessage::Text(text)) => ClientFrame::parse(&text),
-                Ok(AggregatedMessage::Binary(_)) => Err(Error::invalid("INVALID_FRAME", "frame", "frames are text", Value::Null)),
+                Ok(AggregatedMessage::Binary(bytes)) if self.binary => Ok(ClientFrame::Stdin(bytes.into())),
+                Ok(AggregatedMessage::Binary(_)) => Err(invalid(&format!("frames are text, without the subprotocol {BINARY}"))),
                 Ok(AggregatedMessage::Ping(bytes)) => {
-                    socket.pong(&bytes).await.ok()?;
+                    self.socket.pong(&bytes).await.ok()?;
                     continue;
                 }
-                Ok(AggregatedMessage::Pong(_)) => continue,
-                Ok(AggregatedMessage::Close(reason)) => return Some(reason.unwrap_or_else(|| CloseCode::Normal.into())),
-                Err(error) => return Some(misspoken(&error)),
-            };
-            let said = match frame {
-                Ok(frame) => {
-                    self.stuck.set(true);
-                    let said = speaker.say(frame).await;
-                    self.stuck.set(false);
-                    self.heard.set(Instant::now());
-                    said
+                Ok(AggregatedMessage::Pong(bytes)) => {
+                    if bytes == END {
+                        self.peer.heard_all.notify_one();
+                    }
+                    continue;
                 }
+                Ok(AggregatedMessage::Close(reason)) => return Some(reason.unwrap_or_else(|| CloseCode::Normal.into())),
+                Err(error) => return self.misspoken(&error).await,
+            };
+            self.wrong = if frame.is_ok() { 0 } else { self.wrong + 1 };
+            let said = match frame {
+                Ok(frame) => self.peer.while_stuck(speaker.say(frame)).await,
                 Err(error) => Err(error),
             };
             match said {
-                Ok(true) => {}
-                // The session is over, and what it has still to tell ends the connection.
-                Ok(false) => std::future::pending().await,
-                Err(error) => socket.text(self.error_frame(&error)).await.ok()?,
+                // Where the session is over, what it has still to tell ends the connection.
+                Ok(_) => {}
+                Err(error) => self.socket.text(error_frame(&error, self.body)).await.ok()?,
+            }
+            if self.wrong == WRONG {
+                return Some((CloseCode::Policy, "too many frames that can't be understood").into());
             }
         }
     }
 
-    /// Tells the peer what the session has to tell, to its end.
-    async fn tell(&self, mut listener: Listener) -> Option<CloseReason> {
-        let mut socket = self.socket.clone();
-        while let Some(event) = listener.next().await {
-            let frame = match event {
-                Event::Frame(frame) => frame,
-                Event::Failed(error) => self.error_frame(&error),
-                Event::Closed(Close::Normal) => return Some(CloseCode::Normal.into()),
-                Event::Closed(Close::GoingAway) => return Some(CloseCode::Away.into()),
-                Event::Closed(Close::Broken) => return Some(CloseCode::Error.into()),
-            };
-            socket.text(frame).await.ok()?;
-            self.heard.set(Instant::now());
+    /// Tells a peer that broke the protocol why it is left.
+    async fn misspoken(&mut self, error: &ProtocolError) -> Option<CloseReason> {
+        let reason = misspoken(error);
+        let said = invalid(reason.description.as_deref().unwrap_or_default());
+        self.socket.text(error_frame(&said, self.body)).await.ok()?;
+        Some(reason)
+    }
+}
+
+/// Tells the peer what the session has to tell, to its end.
+async fn tell(mut socket: Socket, viewer: &mut Viewer, peer: &Peer, body: &impl Fn(&Error) -> Value) -> Option<CloseReason> {
+    loop {
+        let sent = match viewer.next().await {
+            Event::Text(text) => socket.text(text).await,
+            Event::Binary(bytes) => socket.binary(bytes).await,
+            Event::Failed(error) => socket.text(error_frame(&error, body)).await,
+            Event::Closed(close) => {
+                // A session that was heard to its end need not wait for anybody to come back to it.
+                if socket.ping(END).await.is_ok() && timeout(HEARD, peer.heard_all.notified()).await.is_ok() {
+                    viewer.collected();
+                }
+                return Some(code(close).into());
+            }
+        };
+        if sent.is_err() {
+            // What the peer said before it went is still listened to.
+            sleep(GOODBYE).await;
+            return None;
         }
-        Some(CloseCode::Error.into())
+        peer.heard.set(Instant::now());
+    }
+}
+
+fn code(close: Close) -> CloseCode {
+    match close {
+        Close::Normal => CloseCode::Normal,
+        Close::GoingAway => CloseCode::Away,
+        Close::Broken => CloseCode::Error,
+    }
+}
+
+fn error_frame(error: &Error, body: &impl Fn(&Error) -> Value) -> String {
+    ServerFrame::Error { error: body(error) }.to_json()
+}
+
+fn invalid(message: &str) -> Error {
+    Error::invalid("INVALID_FRAME", "frame", message, Value::Null)
+}
+
+impl Peer {
+    /// Waits for something during which nothing is read from the peer.
+    async fn while_stuck<T>(&self, waiting: impl Future<Output = T>) -> T {
+        self.stuck.set(true);
+        let done = waiting.await;
+        self.stuck.set(false);
+        self.heard.set(Instant::now());
+        done
     }
 
     /// Pings the peer, and returns when it is dead.
-    async fn watch(&self) {
+    async fn watch(&self, mut socket: Socket) {
         let pings = async {
-            let mut socket = self.socket.clone();
             let mut pinged = Instant::now();
             loop {
                 sleep(PING_WHILE_STUCK).await;
@@ -170,10 +239,6 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
             }
         };
         select! { () = pings => {} () = silence => {} }
-    }
-
-    fn error_frame(&self, error: &Error) -> String {
-        ServerFrame::Error { error: (self.body)(error) }.to_json()
     }
 }
 

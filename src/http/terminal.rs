@@ -1,8 +1,10 @@
-//! `/ws/{cuid}`: which terminal is asked for, and whether the container may have it now. The connection is `socket`'s.
+//! `/ws/{cuid}`: which terminal is asked for, a new one or one to come back to, and whether the container may have it now. The
+//! connection is `socket`'s.
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
     http::StatusCode,
+    rt,
     web::{Data, Payload},
 };
 use chrono::Local;
@@ -14,14 +16,14 @@ use super::{
     App,
     envelope::{RequestId, User},
     error::{ApiError, ApiResult},
-    request::{CuidPath, Query},
-    socket,
+    request::{CuidPath, Flag, Query},
+    socket::Connection,
 };
 use crate::{
     action_log::{Entry, Terminal},
     domain::status::Action,
     error::Error,
-    terminal::{Mode, Open, SessionEnd},
+    terminal::{Mode, Open, SessionEnd, Speaker, View, Viewer, framing::Framing},
 };
 
 #[derive(Deserialize)]
@@ -33,6 +35,14 @@ pub(crate) struct TerminalQuery {
     shell: Option<String>,
     user: Option<String>,
     cwd: Option<String>,
+    /// The session to come back to.
+    session: Option<Uuid>,
+    /// The first byte of its output that is wanted.
+    offset: Option<u64>,
+    watch: Option<Flag>,
+    /// Whether output carries offsets; a binary message always does.
+    #[serde(default)]
+    offsets: Flag,
 }
 
 /// `GET /ws/{cuid}`
@@ -43,19 +53,64 @@ pub(crate) async fn open(
     request: HttpRequest,
     body: Payload,
 ) -> ApiResult<HttpResponse> {
-    let TerminalQuery { mode, cols, rows, shell, user, cwd } = query.0;
+    let TerminalQuery { mode, cols, rows, shell, user, cwd, session, offset, watch, offsets } = query.0;
+    let is_new = |given: bool| given && session.is_none();
+    refuse(&[("offset", is_new(offset.is_some())), ("watch", is_new(watch.is_some()))], "is for a session that is named")?;
     let open = Open { cuid: path.0, mode, cols, rows, shell, user, cwd };
     open.check()?;
+    let (response, connection) = Connection::accept(&request, body, error_body(&app, &request))?;
+    let view = View {
+        framing: if connection.binary { Framing::Binary } else { Framing::Json { offsets: offsets.0 } },
+        offset: offset.unwrap_or(0),
+        watches: watch.unwrap_or_default().0,
+        size: open.is_sized().then(|| open.size()),
+    };
+    let (speaker, viewer) = match session {
+        Some(session) => join(&app, open, session, view).await?,
+        None => begin(&app, &request, open, view).await?,
+    };
+    rt::spawn(connection.serve(speaker, viewer));
+    Ok(response)
+}
+
+/// Looks at a session that is there already, whatever its container does meanwhile.
+async fn join(app: &App, open: Open, session: Uuid, view: View) -> ApiResult<(Speaker, Viewer)> {
+    let given = [
+        ("mode", open.mode.is_some()),
+        ("shell", open.shell.is_some()),
+        ("user", open.user.is_some()),
+        ("cwd", open.cwd.is_some()),
+    ];
+    refuse(&given, "is the session's own already")?;
+    app.containers.get(open.cuid).await?;
+    Ok(app.sessions.join(open.cuid, session, view)?)
+}
+
+async fn begin(app: &App, request: &HttpRequest, open: Open, view: View) -> ApiResult<(Speaker, Viewer)> {
     // Without a mode the client's first half second decides; what only listens may have what attach may.
     let needs_program = matches!(open.settled_mode(), Some(Mode::Shell | Mode::Exec));
-    app.containers.check(path.0, if needs_program { Action::Exec } else { Action::Attach }).await?;
-    let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0);
-    let development = app.development;
-    let error_body =
-        move |error: &Error| serde_json::to_value(ApiError::from(error).body(id, development)).unwrap_or(Value::Null);
-    let (log, line) = (app.log.clone(), line(&request, id));
+    app.containers.check(open.cuid, if needs_program { Action::Exec } else { Action::Attach }).await?;
+    let (log, line) = (app.log.clone(), line(request, request_id(request)));
     let on_end = move |end: SessionEnd| log.record(&ended(line, &end));
-    Ok(socket::serve(&request, body, &app.sessions, open, error_body, on_end)?)
+    Ok(app.sessions.open(open, view, on_end)?)
+}
+
+/// Refuses the first parameter that is given where it makes no sense.
+fn refuse(given: &[(&str, bool)], why: &str) -> ApiResult<()> {
+    match given.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(Error::invalid("INVALID_QUERY", *field, format!("{field} {why}"), Value::Null).into()),
+        None => Ok(()),
+    }
+}
+
+/// Makes the contract's error body for a frame.
+fn error_body(app: &App, request: &HttpRequest) -> impl Fn(&Error) -> Value + use<> {
+    let (id, development) = (request_id(request), app.development);
+    move |error| serde_json::to_value(ApiError::from(error).body(id, development)).unwrap_or(Value::Null)
+}
+
+fn request_id(request: &HttpRequest) -> Uuid {
+    request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0)
 }
 
 /// What the action log's line of the session will have of its request.

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
 use crate::{
+    engine::exec::Size,
     error::Result,
     terminal::{
-        Event,
-        output::Viewer,
+        hub::Hub,
         protocol::ClientFrame,
-        registry::Said,
+        speaker::Said,
         transport::{Input, Program},
     },
 };
@@ -45,7 +45,7 @@ impl Feed {
 
     /// Writes some of what waits first. Cancelling it loses nothing.
     async fn write(&mut self) -> Result<()> {
-        let Some(Said { frame: ClientFrame::Stdin(bytes), room }) = self.waiting.front_mut() else { return Ok(()) };
+        let Some(Said { frame: ClientFrame::Stdin(bytes), room, .. }) = self.waiting.front_mut() else { return Ok(()) };
         match self.input.write(&bytes[self.written..]).await {
             Ok(count) => {
                 self.written += count;
@@ -65,13 +65,12 @@ impl Feed {
         Ok(())
     }
 
-    /// Gives the program what its client says, until that is [`ClientFrame::Close`] or nothing more comes.
-    /// What fails on the way is told to the viewer.
+    /// Gives the program what its clients say, until that is [`ClientFrame::Close`]. What fails on the way is told to who said it.
     ///
     /// # Errors
     /// [`Error::EngineUnavailable`](crate::error::Error::EngineUnavailable) once nobody takes the input any more: the program
     /// doesn't, or the connection broke off.
-    pub(super) async fn run(&mut self, program: &Program, said: &mut mpsc::Receiver<Said>, viewer: &Viewer) -> Result<()> {
+    pub(super) async fn run(&mut self, program: &Program, said: &mut mpsc::Receiver<Said>, hub: &Hub) -> Result<()> {
         loop {
             // Bytes go first. Only where the program doesn't take them does a later frame overtake: a signal or a close must get through.
             let next = tokio::select! {
@@ -82,18 +81,28 @@ impl Feed {
                 }
                 next = said.recv() => next,
             };
-            let done = match next {
-                None | Some(Said { frame: ClientFrame::Close, .. }) => return Ok(()),
-                Some(Said { frame: ClientFrame::Signal(signal), .. }) => program.signal(signal).await,
-                Some(Said { frame: ClientFrame::Resize(size), .. }) => program.resize(size).await,
-                Some(input) => {
-                    self.take(input);
-                    Ok(())
+            let Some(said) = next else { return Ok(()) };
+            let viewer = said.viewer;
+            let done = match said.frame {
+                ClientFrame::Close => return Ok(()),
+                ClientFrame::Signal(signal) => program.signal(signal).await,
+                ClientFrame::Resize(size) => resize(program, hub.resized(viewer, size)).await,
+                ClientFrame::Stdin(_) => {
+                    let size = hub.typed(viewer);
+                    self.take(said);
+                    resize(program, size).await
                 }
             };
             if let Err(error) = done {
-                viewer.tell(Event::Failed(error)).await;
+                hub.fail(viewer, error);
             }
         }
+    }
+}
+
+async fn resize(program: &Program, size: Option<Size>) -> Result<()> {
+    match size {
+        Some(size) => program.resize(size).await,
+        None => Ok(()),
     }
 }

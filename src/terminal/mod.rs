@@ -1,28 +1,36 @@
 //! Terminal sessions: programs in containers, looked at through frames. It knows no WebSocket.
 //!
-//! A session owns its program and everything that the program starts; whoever holds its [`Speaker`] and [`Listener`] only looks at it. The life of one:
+//! A session owns its program, everything that the program starts, and the last of its output; whoever holds a [`Speaker`] and a
+//! [`Viewer`] only looks at it, and may go and come back. The life of one:
 //!
 //! ```text
 //! open ─► (no mode named: half a second to speak) ─► attach ──spoke──► program ─► ended ─► exit, closed
 //! ```
 //!
-//! It ends when the program does (or, attached, the container's main process), by a `close`, with its listener, with its container,
-//! or with the server, or where the engine can't be reached any more. By whatever way: everything it started is killed, all output goes out, then `exit`, then the close.
+//! It ends when the program does (or, attached, the container's main process), by a `close`, with its container or the server, where
+//! nobody comes back to it in time, or where the engine can't be reached any more. By whatever way: everything it started is killed, all output goes out, then `exit`, then the close.
 
+pub mod framing;
+pub mod history;
 pub mod protocol;
 pub mod utf8;
 
 mod feed;
-mod output;
+mod hub;
 mod refusal;
 mod registry;
 mod room;
 mod session;
+mod speaker;
+mod tap;
 mod transport;
+mod views;
 
-pub use registry::{Listener, Sessions, Speaker};
+pub use hub::{Figures, View, Viewer};
+pub use registry::{Listed, Sessions};
+pub use speaker::Speaker;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
@@ -92,24 +100,30 @@ impl Open {
         }
     }
 
+    /// Whether a size was given.
+    pub fn is_sized(&self) -> bool {
+        self.cols.is_some() || self.rows.is_some()
+    }
+
     /// The mode, named or implied by a size. Without either the client's first half second decides between exec and attach.
     pub fn settled_mode(&self) -> Option<Mode> {
-        self.mode.or_else(|| (self.cols.is_some() || self.rows.is_some()).then_some(Mode::Shell))
+        self.mode.or_else(|| self.is_sized().then_some(Mode::Shell))
     }
 
     /// The size of the terminal, 80 by 24 where it isn't said.
-    fn size(&self) -> Size {
+    pub fn size(&self) -> Size {
         Size { cols: self.cols.unwrap_or(80), rows: self.rows.unwrap_or(24) }
     }
 }
 
-/// What a [`Listener`] is given; after [`Event::Closed`] nothing comes.
+/// What a [`Viewer`] is given; after [`Event::Closed`] nothing comes.
 #[derive(Debug)]
 pub enum Event {
-    /// A frame, as it is sent.
-    Frame(String),
-    /// Something failed; the frame for it is the listener's to make, since the error's body is not known here.
-    Failed(Error),
+    /// A message, as it is sent.
+    Text(String),
+    Binary(Vec<u8>),
+    /// Something failed; the frame for it is the viewer's to make, since the error's body is not known here.
+    Failed(Arc<Error>),
     /// The session is over.
     Closed(Close),
 }

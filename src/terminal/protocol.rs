@@ -11,7 +11,7 @@ use crate::{
         processes::Signal,
     },
     error::{Error, Result},
-    terminal::{MAX_SIZE, Mode, utf8::Chunk},
+    terminal::{MAX_SIZE, Mode},
 };
 
 /// What a client says.
@@ -101,6 +101,15 @@ pub enum ServerFrame {
         session: Uuid,
         mode: Mode,
         tty: bool,
+        /// That of the first byte of output that will come.
+        offset: u64,
+        /// Whether bytes that were asked for are gone.
+        lost: bool,
+    },
+    /// Output from one offset up to another is gone.
+    Gap {
+        from: u64,
+        to: u64,
     },
     Stdout(Data),
     Stderr(Data),
@@ -119,14 +128,17 @@ pub enum ServerFrame {
 pub struct Data {
     data: String,
     encoding: Encoding,
+    /// That of the first byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
 }
 
 impl ServerFrame {
-    /// A frame with output.
-    pub fn output(source: Source, chunk: Chunk) -> Self {
-        let data = match chunk {
-            Chunk::Text(data) => Data { data, encoding: Encoding::Utf8 },
-            Chunk::Bytes(bytes) => Data { data: BASE64_STANDARD.encode(bytes), encoding: Encoding::Base64 },
+    /// A frame with output: as text, or in base64 where not all of it is UTF-8.
+    pub fn output(source: Source, bytes: Vec<u8>, offset: Option<u64>) -> Self {
+        let data = match String::from_utf8(bytes) {
+            Ok(data) => Data { data, encoding: Encoding::Utf8, offset },
+            Err(error) => Data { data: BASE64_STANDARD.encode(error.as_bytes()), encoding: Encoding::Base64, offset },
         };
         match source {
             Source::Stdout => Self::Stdout(data),
@@ -134,10 +146,20 @@ impl ServerFrame {
         }
     }
 
+    /// About how long it will be, in bytes, so that a long one is not copied again and again as it grows.
+    fn size_hint(&self) -> usize {
+        match self {
+            Self::Stdout(data) | Self::Stderr(data) => 128 + data.data.len() + data.data.len() / 4,
+            _ => 128,
+        }
+    }
+
     /// The frame as it is sent.
     pub fn to_json(&self) -> String {
+        let mut json = Vec::with_capacity(self.size_hint());
         // Strings, numbers and values that were JSON already always become JSON.
-        serde_json::to_string(self).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut json, self);
+        String::from_utf8(json).unwrap_or_default()
     }
 }
 
@@ -197,13 +219,15 @@ mod tests {
     #[test]
     fn the_servers_frames_are_the_contracts() {
         let session = Uuid::nil();
-        let ready = ServerFrame::Ready { session, mode: Mode::Shell, tty: true };
-        let text = ServerFrame::output(Source::Stdout, Chunk::Text("a\n".to_owned()));
-        let bytes = ServerFrame::output(Source::Stderr, Chunk::Bytes(vec![0, 255]));
+        let ready = ServerFrame::Ready { session, mode: Mode::Shell, tty: true, offset: 7, lost: true };
+        let ready_json = json!({ "type": "ready", "session": session, "mode": "shell", "tty": true, "offset": 7, "lost": true });
+        let text = ServerFrame::output(Source::Stdout, b"a\n".to_vec(), None);
+        let bytes = ServerFrame::output(Source::Stderr, vec![0, 255], Some(5));
         for (frame, expected) in [
-            (ready, json!({ "type": "ready", "session": session, "mode": "shell", "tty": true })),
+            (ready, ready_json),
+            (ServerFrame::Gap { from: 1, to: 5 }, json!({ "type": "gap", "from": 1, "to": 5 })),
             (text, json!({ "type": "stdout", "data": "a\n", "encoding": "utf8" })),
-            (bytes, json!({ "type": "stderr", "data": "AP8=", "encoding": "base64" })),
+            (bytes, json!({ "type": "stderr", "data": "AP8=", "encoding": "base64", "offset": 5 })),
             (ServerFrame::Exit { code: 137 }, json!({ "type": "exit", "code": 137 })),
             (ServerFrame::Error { error: json!({ "code": "X" }) }, json!({ "type": "error", "error": { "code": "X" } })),
         ] {

@@ -1,55 +1,84 @@
-//! Which sessions there are: opening them, counting them, ending them all.
+//! Which sessions there are: opening them, coming back to them, counting them, ending them all.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use serde_json::Value;
+use chrono::{DateTime, Local};
 use tokio::{
     runtime::Handle,
+    select,
     sync::{mpsc, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
+    config::TerminalConfig,
     domain::id::Cuid,
     engine::{Engine, processes::leftovers},
     error::{Error, Result},
     terminal::{
-        Event, Open, SessionEnd,
-        output::Viewer,
-        protocol::ClientFrame,
-        room::{Room, Taken},
-        session::Session,
+        Figures, Mode, Open, SessionEnd, Speaker, View, Viewer, hub::Hub, protocol::ClientFrame, session::Session, speaker::Said,
     },
 };
 
 /// How many frames of input are on their way to a session that is busy.
 const INPUT_FRAMES: usize = 64;
-/// How many frames of output wait for a viewer that is busy: a frame has 16 KiB of output.
-const OUTPUT_FRAMES: usize = 4;
+/// How many sessions a container may have.
+const PER_CONTAINER: usize = 32;
 /// How long [`Sessions::close_all`] waits at most.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(15);
+/// How long viewers may then take for the last words.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// All sessions of a server; cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
     engine: Engine,
     runtime: Handle,
+    config: TerminalConfig,
+    all: Arc<Mutex<HashMap<Uuid, Entry>>>,
     /// Whether what an earlier life of the server left behind is gone; no program starts before.
     swept: watch::Sender<bool>,
     tasks: TaskTracker,
+    /// One for each viewer.
+    viewers: TaskTracker,
     shutdown: CancellationToken,
+}
+
+/// A session that somebody may look at: one that is over, too, for as long as its grace.
+#[derive(Clone)]
+struct Entry {
+    cuid: Cuid,
+    started: DateTime<Local>,
+    hub: Arc<Hub>,
+    said: mpsc::Sender<Said>,
+    stop: CancellationToken,
+}
+
+/// A session in a list.
+pub struct Listed {
+    pub session: Uuid,
+    pub started: DateTime<Local>,
+    pub figures: Figures,
 }
 
 impl Sessions {
     /// None yet. They will run on `runtime`, once [`Sessions::sweep`] was called.
-    pub fn new(engine: Engine, runtime: Handle) -> Self {
-        let swept = watch::Sender::new(false);
-        Self { engine, runtime, swept, tasks: TaskTracker::new(), shutdown: CancellationToken::new() }
+    pub fn new(config: TerminalConfig, engine: Engine, runtime: Handle) -> Self {
+        Self {
+            engine,
+            runtime,
+            config,
+            all: Arc::default(),
+            swept: watch::Sender::new(false),
+            tasks: TaskTracker::new(),
+            viewers: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        }
     }
 
     /// Ends what sessions in these containers left behind in an earlier life of the server. Those of this life wait for it,
@@ -61,97 +90,144 @@ impl Sessions {
         self.swept.send_replace(true);
     }
 
-    /// Opens a session: it begins at once, and what becomes of it is told to the listener. `open` has passed [`Open::check`].
+    /// Opens a session: it begins at once, and what becomes of it is told to its viewers. `open` has passed [`Open::check`].
     /// `on_end` is called when it is over and everything is cleaned up.
-    pub fn open(&self, open: Open, on_end: impl FnOnce(SessionEnd) + Send + 'static) -> (Speaker, Listener) {
+    ///
+    /// # Errors
+    /// [`Error::TooManySessions`].
+    pub fn open(&self, open: Open, view: View, on_end: impl FnOnce(SessionEnd) + Send + 'static) -> Result<(Speaker, Viewer)> {
         let id = Uuid::new_v4();
-        let gone = self.shutdown.child_token();
-        let (input, frames) = mpsc::channel(INPUT_FRAMES);
-        let (viewer, events) = mpsc::channel(OUTPUT_FRAMES);
-        let viewer = Viewer::new(viewer, gone.clone());
-        let session = Session::new(id, open, self.engine.clone(), frames, viewer, self.shutdown.clone());
-        let (mut swept, stopping) = (self.swept.subscribe(), gone.clone());
-        // Never aborted: a session that is being started when its viewer goes must still clean up after itself.
-        self.tasks.spawn_on(
-            async move {
-                tokio::select! {
-                    _ = swept.wait_for(|swept| *swept) => (),
-                    () = stopping.cancelled() => (),
-                }
-                on_end(session.run().await);
-            },
-            &self.runtime,
-        );
-        (Speaker { input, room: Arc::default(), full: false }, Listener { events, _gone: gone.drop_guard() })
+        let (input, said) = mpsc::channel(INPUT_FRAMES);
+        let (hub, stop) = (Arc::new(Hub::new(id)), self.shutdown.child_token());
+        let end = SessionEnd::new(id, &open);
+        let entry = Entry { cuid: open.cuid, started: end.started, hub: hub.clone(), said: input, stop: stop.clone() };
+        let size = (open.settled_mode() == Some(Mode::Shell)).then(|| open.size());
+        let viewer = hub.join(View { size, ..view }, self.viewers.token())?;
+        {
+            let mut all = self.all();
+            make_room(&mut all, |entry| entry.cuid == open.cuid, PER_CONTAINER, "sessions a container")?;
+            make_room(&mut all, |_| true, self.config.max_sessions, "sessions in all")?;
+            all.insert(id, entry.clone());
+        }
+        let session = Session {
+            engine: self.engine.clone(),
+            open,
+            said,
+            hub: hub.clone(),
+            grace: self.config.grace,
+            stop: stop.clone(),
+            shutdown: self.shutdown.clone(),
+            end,
+        };
+        // Never aborted: a session that is being started when its viewers go must still clean up after itself.
+        self.tasks.spawn_on(self.clone().live(id, session, on_end), &self.runtime);
+        Ok((Speaker::new(Some(entry.said), viewer.id), viewer))
     }
 
-    /// How many sessions there are, those included that are cleaning up.
+    /// Runs a session, and forgets it when nobody will come back to it.
+    async fn live(self, id: Uuid, session: Session, on_end: impl FnOnce(SessionEnd)) {
+        let _known = Known { sessions: &self, id };
+        let (hub, stop) = (session.hub.clone(), session.stop.clone());
+        let mut swept = self.swept.subscribe();
+        select! {
+            _ = swept.wait_for(|swept| *swept) => {}
+            () = stop.cancelled() => {}
+        }
+        on_end(session.run().await);
+        // Who lost its connection in the last moment comes back for the end.
+        select! {
+            () = hub.collected() => {}
+            () = sleep(self.config.grace) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Looks at a session of this container that is there already.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`], [`Error::Invalid`] for an offset that the output has not reached, [`Error::TooManySessions`].
+    pub fn join(&self, cuid: Cuid, session: Uuid, view: View) -> Result<(Speaker, Viewer)> {
+        let entry = self.find(cuid, session)?;
+        let viewer = entry.hub.join(view, self.viewers.token())?;
+        let said = (!view.watches).then_some(entry.said);
+        if let (Some(said), Some(size)) = (&said, view.size) {
+            // Where a busy session has no room for it, the size is taken when its owner types.
+            let _ = said.try_send(Said { frame: ClientFrame::Resize(size), viewer: viewer.id, room: None });
+        }
+        Ok((Speaker::new(said, viewer.id), viewer))
+    }
+
+    /// The container's sessions, oldest first.
+    pub fn list(&self, cuid: Cuid) -> Vec<Listed> {
+        let all = self.all();
+        let entries = all.iter().filter(|(_, entry)| entry.cuid == cuid);
+        let one = |(id, entry): (&Uuid, &Entry)| Listed { session: *id, started: entry.started, figures: entry.hub.figures() };
+        let mut list: Vec<Listed> = entries.map(one).collect();
+        list.sort_by_key(|listed| (listed.started, listed.session));
+        list
+    }
+
+    /// Ends a session of this container, waits until nothing that it started is left, and forgets it. Its exit code, if it had one.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`].
+    pub async fn end(&self, cuid: Cuid, session: Uuid) -> Result<Option<i64>> {
+        let entry = self.find(cuid, session)?;
+        entry.stop.cancel();
+        entry.hub.over().await;
+        self.all().remove(&session);
+        Ok(entry.hub.figures().exit_code)
+    }
+
+    /// How many sessions there are, without those that are over.
     pub fn count(&self) -> usize {
-        self.tasks.len()
+        self.all().values().filter(|entry| !entry.hub.figures().over).count()
     }
 
-    /// Ends all sessions, and waits until nothing that they started is left; 15 seconds at the most. What is opened later ends at once.
+    /// Ends all sessions, and waits until nothing that they started is left, 15 seconds at the most, and all viewers were told so.
+    /// What is opened later ends at once.
     pub async fn close_all(&self) {
         self.shutdown.cancel();
         self.tasks.close();
         if timeout(CLOSING, self.tasks.wait()).await.is_err() {
-            tracing::warn!(sessions = self.count(), "gave up waiting for terminals to end");
+            tracing::warn!(sessions = self.tasks.len(), "gave up waiting for terminals to end");
         }
+        self.viewers.close();
+        let _ = timeout(FAREWELL, self.viewers.wait()).await;
+    }
+
+    fn find(&self, cuid: Cuid, session: Uuid) -> Result<Entry> {
+        self.all().get(&session).filter(|entry| entry.cuid == cuid).cloned().ok_or(Error::SessionNotFound(session))
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A client's frame on its way.
-pub(super) struct Said {
-    pub frame: ClientFrame,
-    /// For the frame's bytes, given back as the program takes them.
-    pub room: Option<Taken>,
-}
-
-/// Gives a session what its client says.
-pub struct Speaker {
-    input: mpsc::Sender<Said>,
-    room: Arc<Room>,
-    /// Whether input was refused, and the program has taken nothing since.
-    full: bool,
-}
-
-impl Speaker {
-    /// Hands a frame over. False when the session is over.
-    ///
-    /// It waits while a mebibyte of input waits for a program that reads slowly: frames behind are not seen then, so whoever calls
-    /// this must notice by other means that the client is gone. Once the program has read nothing for five seconds, input is refused
-    /// until it reads on, and all other frames get through.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] with `STDIN_FULL`: nothing of this frame is taken.
-    pub async fn say(&mut self, frame: ClientFrame) -> Result<bool> {
-        let room = match &frame {
-            ClientFrame::Stdin(bytes) => Some(self.make_room(bytes.len()).await?),
-            _ => None,
-        };
-        Ok(self.input.send(Said { frame, room }).await.is_ok())
+/// Makes room for one more among the sessions that `counts` holds for: where there are `limit`, the one that has been without a client for the
+/// longest is ended.
+fn make_room(all: &mut HashMap<Uuid, Entry>, counts: impl Fn(&Entry) -> bool, limit: usize, what: &'static str) -> Result<()> {
+    let counted = || all.iter().filter(|(_, entry)| counts(entry));
+    if counted().count() < limit {
+        return Ok(());
     }
-
-    async fn make_room(&mut self, bytes: usize) -> Result<Taken> {
-        // A small frame may still have room, but must not arrive where one before it did not.
-        let taken = if self.full && !self.room.has_moved() { None } else { self.room.take(bytes).await };
-        self.full = taken.is_none();
-        taken.ok_or_else(|| {
-            let message = "the program reads no input, and no more can wait for it: nothing of this frame was taken";
-            Error::invalid("STDIN_FULL", "data", message, Value::Null)
-        })
+    let oldest = counted().filter_map(|(id, entry)| Some((entry.hub.deserted_since()?, *id))).min();
+    let (_, id) = oldest.ok_or(Error::TooManySessions { what, limit })?;
+    if let Some(entry) = all.remove(&id) {
+        entry.stop.cancel();
     }
+    Ok(())
 }
 
-/// Hears what a session has to tell. Dropping it ends the session.
-pub struct Listener {
-    events: mpsc::Receiver<Event>,
-    _gone: DropGuard,
+/// Takes a session off the list when it is dropped, whatever became of it.
+struct Known<'a> {
+    sessions: &'a Sessions,
+    id: Uuid,
 }
 
-impl Listener {
-    /// What comes next; `None` when the session is over and all was told. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+impl Drop for Known<'_> {
+    fn drop(&mut self) {
+        self.sessions.all().remove(&self.id);
     }
 }

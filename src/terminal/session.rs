@@ -1,6 +1,9 @@
 //! One session, from its opening to its end.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Local;
 use serde_json::Value;
@@ -12,13 +15,15 @@ use crate::{
     engine::{Engine, processes::Marker},
     error::{Error, Result},
     terminal::{
-        Close, Event, Mode, Open, SessionEnd,
+        Close, Mode, Open, SessionEnd,
         feed::Feed,
-        output::{Pump, Rest, Tap, Viewer},
-        protocol::{ClientFrame, ServerFrame, invalid},
+        hub::Hub,
+        protocol::{ClientFrame, invalid},
         refusal::explained,
-        registry::Said,
+        speaker::Said,
+        tap::{Source, Tap},
         transport::Program,
+        views::Outcome,
     },
 };
 
@@ -27,51 +32,53 @@ const SPEAK_FIRST: Duration = Duration::from_millis(500);
 /// How long output may stay away once nothing is left that could write any: on a busy machine the engine is slow to hand
 /// over the last of it.
 const SILENCE: Duration = Duration::from_secs(10);
+/// The same when the server goes down.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 pub(super) struct Session {
-    engine: Engine,
-    open: Open,
-    frames: mpsc::Receiver<Said>,
-    viewer: Viewer,
-    shutdown: CancellationToken,
-    end: SessionEnd,
-    began: Instant,
+    pub engine: Engine,
+    pub open: Open,
+    pub said: mpsc::Receiver<Said>,
+    pub hub: Arc<Hub>,
+    /// How long it goes on without a client.
+    pub grace: Duration,
+    /// Cancelled to end it.
+    pub stop: CancellationToken,
+    /// Cancelled, and `stop` with it, when the server goes down.
+    pub shutdown: CancellationToken,
+    pub end: SessionEnd,
 }
 
 /// How being attached came to its end.
 enum Attached {
     /// The container's main process ended, with this exit code.
     Ended(Option<i64>),
-    /// The client spoke.
+    /// A client spoke.
     Spoke(Said),
-    /// The client wants no more, or is gone.
+    /// Clients want no more, or are gone.
     Left,
 }
 
-impl Session {
-    pub(super) fn new(
-        id: Uuid,
-        open: Open,
-        engine: Engine,
-        frames: mpsc::Receiver<Said>,
-        viewer: Viewer,
-        shutdown: CancellationToken,
-    ) -> Self {
-        let end = SessionEnd {
+impl SessionEnd {
+    /// What is known of a session's end when it begins.
+    pub(super) fn new(session: Uuid, open: &Open) -> Self {
+        Self {
             cuid: open.cuid,
-            session: id,
+            session,
             mode: open.settled_mode(),
             started: Local::now(),
             duration: Duration::ZERO,
             exit_code: None,
             bytes_in: 0,
             bytes_out: 0,
-        };
-        Self { engine, open, frames, viewer, shutdown, end, began: Instant::now() }
+        }
     }
+}
 
+impl Session {
     /// Lives the session to its end, which always comes with everything cleaned up.
     pub(super) async fn run(mut self) -> SessionEnd {
+        let began = Instant::now();
         let lived = match self.live().await {
             Err(Error::EngineRefused(words)) => Err(explained(&self.engine, &self.open, self.end.mode, words).await),
             lived => lived,
@@ -81,18 +88,19 @@ impl Session {
             Err(Error::EngineUnavailable(_)) => Close::Broken,
             _ => Close::Normal,
         };
-        match lived {
+        let outcome = match lived {
             // Nothing ended that had a code, and an invented one would tell that the container's program had.
-            Ok(None) if self.shutdown.is_cancelled() => {}
+            Ok(None) if self.shutdown.is_cancelled() => Outcome::Nothing,
             Ok(code) => {
                 self.end.exit_code = code;
                 // Who closes a session without a program of its own gets an end all the same.
-                self.viewer.tell(Event::Frame(ServerFrame::Exit { code: code.unwrap_or(0) }.to_json())).await;
+                Outcome::Exit(code.unwrap_or(0))
             }
-            Err(error) => self.viewer.tell(Event::Failed(error)).await,
-        }
-        self.viewer.tell(Event::Closed(close)).await;
-        self.end.duration = self.began.elapsed();
+            Err(error) => Outcome::Failed(Arc::new(error)),
+        };
+        self.hub.finish(outcome, close);
+        self.end.bytes_out = self.hub.figures().end;
+        self.end.duration = began.elapsed();
         self.end
     }
 
@@ -106,7 +114,7 @@ impl Session {
                 None => {}
             }
         }
-        if self.viewer.is_gone() {
+        if self.stop.is_cancelled() {
             return Ok(None);
         }
         match self.end.mode {
@@ -125,99 +133,99 @@ impl Session {
         }
     }
 
-    /// What the client says in its first half second, if it does: input, or a close. A size makes no sense yet, nor does a signal.
+    /// Waits until the session is to end: it is told to, or nobody came back to it in time.
+    async fn dismissed(hub: &Hub, stop: &CancellationToken, grace: Duration) {
+        select! {
+            () = stop.cancelled() => {}
+            () = hub.deserted(grace) => {}
+        }
+    }
+
+    /// What a client says in its first half second, if it does: input, or a close. A size makes no sense yet, nor does a signal.
     async fn listen(&mut self) -> Option<Said> {
         let first = async {
             loop {
-                match self.frames.recv().await {
-                    Some(Said { frame: ClientFrame::Resize(_), .. }) => {}
-                    Some(Said { frame: ClientFrame::Signal(_), .. }) => self.viewer.tell(Event::Failed(no_program())).await,
-                    frame => return frame,
+                match self.said.recv().await {
+                    Some(Said { frame: ClientFrame::Resize(size), viewer, .. }) => drop(self.hub.resized(viewer, size)),
+                    Some(Said { frame: ClientFrame::Signal(_), viewer, .. }) => self.hub.fail(viewer, no_program()),
+                    said => return said,
                 }
             }
         };
         select! {
-            frame = timeout(SPEAK_FIRST, first) => frame.ok().flatten(),
-            () = self.viewer.gone() => None,
+            said = timeout(SPEAK_FIRST, first) => said.ok().flatten(),
+            () = self.stop.cancelled() => None,
         }
     }
 
-    /// Shows the output of the container's main process, until it ends or the client speaks, where it may.
+    /// Shows the output of the container's main process, until it ends or a client speaks, where it may.
     async fn attach(&mut self, may_speak: bool) -> Result<Attached> {
         let output = self.engine.run_output(self.open.cuid).await?;
-        self.ready(Mode::Attach).await;
-        let mut pump = Pump::new(Tap::Run(output), self.viewer.clone());
-        let attached = loop {
-            let frame = select! {
-                rest = pump.run(None) => match rest? {
-                    Rest::Unseen => break Attached::Left,
-                    Rest::Done => break Attached::Ended(pump.tap.exit_code().await),
-                },
-                frame = self.frames.recv() => frame,
-                () = self.viewer.gone() => None,
+        self.hub.ready(Mode::Attach);
+        let hub = self.hub.clone();
+        let mut tap = Tap::new(Source::Run(output), &hub);
+        let dismissed = Self::dismissed(&hub, &self.stop, self.grace);
+        tokio::pin!(dismissed);
+        loop {
+            let said = select! {
+                done = tap.run() => {
+                    done?;
+                    return Ok(Attached::Ended(tap.exit_code().await));
+                }
+                said = self.said.recv() => said,
+                () = &mut dismissed => None,
             };
-            match frame {
-                None | Some(Said { frame: ClientFrame::Close, .. }) => break Attached::Left,
-                Some(Said { frame: ClientFrame::Resize(_), .. }) => {}
-                Some(input @ Said { frame: ClientFrame::Stdin(_), .. }) if may_speak => break Attached::Spoke(input),
-                Some(_) => self.viewer.tell(Event::Failed(no_program())).await,
+            match said {
+                None | Some(Said { frame: ClientFrame::Close, .. }) => return Ok(Attached::Left),
+                Some(Said { frame: ClientFrame::Resize(size), viewer, .. }) => drop(hub.resized(viewer, size)),
+                Some(said @ Said { frame: ClientFrame::Stdin(_), .. }) if may_speak => return Ok(Attached::Spoke(said)),
+                Some(Said { viewer, .. }) => hub.fail(viewer, no_program()),
             }
-        };
-        self.end.bytes_out += pump.bytes;
-        Ok(attached)
+        }
     }
 
     /// Runs the session's program to its end, and ends all that it started.
     async fn run_program(&mut self, mode: Mode, first: Option<Said>) -> Result<i64> {
         let marker = Marker { cuid: self.open.cuid, session: self.end.session };
         let (program, input, output) = Program::start(&self.engine, marker, &self.open, mode).await?;
-        self.ready(mode).await;
+        let hub = self.hub.clone();
+        hub.ready(mode);
         let mut feed = Feed::new(input, mode == Mode::Shell);
         first.into_iter().for_each(|first| feed.take(first));
-        let mut pump = Pump::new(Tap::Program(output), self.viewer.clone());
-        let broken = self.see_through(&program, &mut feed, &mut pump).await.err();
-        let rescue = async {
-            select! {
-                () = pump.rescue(SILENCE) => {}
-                () = self.viewer.farewell() => {}
-            }
-        };
-        tokio::join!(program.end(), rescue);
-        select! {
-            // What was written goes out before the end is told. Nobody is left who could write more.
-            _ = pump.run(Some(SILENCE)) => {}
-            () = self.viewer.farewell() => {}
-        }
+        let mut tap = Tap::new(Source::Program(output), &hub);
+        let broken = self.see_through(&program, &mut feed, &mut tap).await.err();
+        let patience = if self.shutdown.is_cancelled() { FAREWELL } else { SILENCE };
+        // Nobody is left to write more once all has ended, and what was written goes out before the end is told.
+        tokio::join!(program.end(), tap.drain(patience));
+        tap.drain(patience).await;
         self.end.bytes_in += feed.bytes;
-        self.end.bytes_out += pump.bytes;
         match broken {
             Some(error) => Err(error),
             None => program.exit_code().await,
         }
     }
 
-    /// Moves bytes both ways, until the program ends or nobody looks any more.
+    /// Moves bytes both ways, until the program ends or the session is to.
     ///
     /// # Errors
     /// [`Error::EngineUnavailable`] where the way to the program broke off while it goes on.
-    async fn see_through(&mut self, program: &Program, feed: &mut Feed, pump: &mut Pump) -> Result<()> {
+    async fn see_through(&mut self, program: &Program, feed: &mut Feed, tap: &mut Tap<'_>) -> Result<()> {
+        let hub = self.hub.clone();
+        let dismissed = Self::dismissed(&hub, &self.stop, self.grace);
+        tokio::pin!(dismissed);
         let mut streaming = true;
         loop {
             let broken = select! {
                 // The program's end also ends its streams, and is to be seen first.
                 biased;
-                () = self.viewer.gone() => return Ok(()),
+                () = &mut dismissed => return Ok(()),
                 () = program.exited() => return Ok(()),
-                rest = pump.run(None), if streaming => match rest {
-                    Ok(Rest::Unseen) => return Ok(()),
+                done = tap.run(), if streaming => {
                     // The program closed its output, and may go on without, unless it was on a terminal.
-                    Ok(Rest::Done) => {
-                        streaming = false;
-                        feed.tty || feed.deaf
-                    }
-                    Err(_) => true,
-                },
-                fed = feed.run(program, &mut self.frames, &self.viewer) => match fed {
+                    streaming = false;
+                    done.is_err() || feed.tty || feed.deaf
+                }
+                fed = feed.run(program, &mut self.said, &hub) => match fed {
                     Ok(()) => return Ok(()),
                     // It may close its input, too, but one that can neither be heard nor spoken to has no terminal any more.
                     Err(_) => !streaming,
@@ -228,11 +236,6 @@ impl Session {
                 return if goes_on { Err(broke_off()) } else { Ok(()) };
             }
         }
-    }
-
-    async fn ready(&self, mode: Mode) {
-        let ready = ServerFrame::Ready { session: self.end.session, mode, tty: mode == Mode::Shell };
-        self.viewer.tell(Event::Frame(ready.to_json())).await;
     }
 }
 

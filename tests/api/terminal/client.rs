@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, client::IntoClientRequest},
+    tungstenite::{Error, Message, client::IntoClientRequest, handshake::client::Request},
 };
 
 use crate::harness::{PASSWORD, TestApp, USER};
@@ -29,6 +29,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn start() -> Self {
         Self { app: TestApp::start().await }
+    }
+
+    /// One whose sessions wait so many seconds for a client to come back.
+    pub(crate) async fn with_grace(seconds: u32) -> Self {
+        Self { app: TestApp::start_with([("SESSION_GRACE_S", seconds.to_string())]).await }
     }
 
     pub(crate) async fn start_process() -> Self {
@@ -50,12 +55,39 @@ impl World {
         Client { socket: self.connect(container.cuid, query).await.unwrap() }
     }
 
+    /// Opens one, and gives what `ready` says with it.
+    pub(crate) async fn ready(&self, container: &Container, query: &str) -> (Client, Value) {
+        let mut client = self.open(container, query).await;
+        let ready = client.next().await;
+        assert_eq!(ready["type"], "ready", "{ready}");
+        (client, ready)
+    }
+
+    /// Opens one whose output comes as binary messages.
+    pub(crate) async fn open_binary(&self, container: &Container, query: &str) -> Client {
+        let mut request = self.request(container.cuid, query);
+        request.headers_mut().insert("sec-websocket-protocol", "other, berth.v1.binary".parse().unwrap());
+        let (socket, answer) = connect_async(request).await.unwrap();
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "berth.v1.binary");
+        Client { socket }
+    }
+
+    /// What the server says of the container's sessions.
+    pub(crate) async fn sessions(&self, container: &Container) -> Vec<Value> {
+        let answer = self.app.get(&format!("/containers/{}/sessions", container.cuid)).await;
+        answer.json()["sessions"].as_array().unwrap().clone()
+    }
+
     pub(crate) async fn connect(&self, cuid: Cuid, query: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Error> {
+        connect_async(self.request(cuid, query)).await.map(|(socket, _)| socket)
+    }
+
+    fn request(&self, cuid: Cuid, query: &str) -> Request {
         let url = format!("{}/ws/{cuid}?{query}", self.app.base.replace("http", "ws"));
         let mut request = url.into_client_request().unwrap();
         let credentials = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
         request.headers_mut().insert("authorization", format!("Basic {credentials}").parse().unwrap());
-        connect_async(request).await.map(|(socket, _)| socket)
+        request
     }
 
     /// What the action log says of sessions that are over, once there are `count`.
@@ -133,6 +165,20 @@ impl Client {
                 }
                 Some(Ok(_)) => {}
                 other => return json!({ "type": "closed", "how": format!("{other:?}") }),
+            }
+        }
+    }
+
+    /// The next message with output in the binary framing: its offset, and its bytes. Control frames are passed over.
+    pub(crate) async fn next_binary(&mut self) -> Option<(u64, Vec<u8>)> {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("a message in time") {
+                Some(Ok(Message::Binary(bytes))) => {
+                    let (offset, bytes) = bytes.split_first_chunk().unwrap();
+                    return Some((u64::from_be_bytes(*offset), bytes.to_vec()));
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
             }
         }
     }

@@ -45,8 +45,8 @@ async fn a_close_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_drops_leaves_nothing() {
-    let world = World::start().await;
+async fn a_connection_that_nobody_comes_back_to_leaves_nothing() {
+    let world = World::with_grace(1).await;
     let container = world.idle(PYTHON).await;
     for query in ["mode=shell", "mode=exec"] {
         drop(litter(&world, &container, query).await);
@@ -64,12 +64,12 @@ async fn a_connection_that_drops_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shells_that_are_ended_while_they_start_leave_nothing() {
-    let world = World::start().await;
-    let container = world.idle(PYTHON).await;
+    let world = World::with_grace(0).await;
+    let (container, other) = (world.idle(PYTHON).await, world.idle(PYTHON).await);
     // One after the other, with clients that go ever later.
     let mut drops = tokio::task::JoinSet::new();
     for pause in (0..60).map(|number| Duration::from_millis(2 * number)) {
-        let client = world.open(&container, "mode=shell").await;
+        let client = world.open(if drops.len() % 2 == 0 { &container } else { &other }, "mode=shell").await;
         drops.spawn(async move {
             tokio::time::sleep(pause).await;
             drop(client);
@@ -78,6 +78,7 @@ async fn shells_that_are_ended_while_they_start_leave_nothing() {
     drops.join_all().await;
     world.ends(60).await;
     assert_eq!(container.processes().await, [] as [&str; 0]);
+    assert_eq!(other.processes().await, [] as [&str; 0]);
     // Many at once, closed as soon as they are ready.
     let close = async || {
         let mut client = world.open(&container, "mode=shell").await;
@@ -85,7 +86,7 @@ async fn shells_that_are_ended_while_they_start_leave_nothing() {
         client.send(json!({ "type": "close" })).await;
         assert_eq!(client.rest().await.exit(), 137);
     };
-    futures_util::future::join_all((0..40).map(|_| close())).await;
+    futures_util::future::join_all((0..32).map(|_| close())).await;
     assert_eq!(container.processes().await, [] as [&str; 0]);
 }
 

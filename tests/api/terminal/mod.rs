@@ -4,6 +4,8 @@ mod broken;
 mod client;
 mod endings;
 mod inside;
+mod manners;
 mod opening;
 mod programs;
+mod resume;
 mod streams;

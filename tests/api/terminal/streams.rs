@@ -56,7 +56,7 @@ async fn a_mebibyte_of_input_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn input_that_nobody_reads_stops_neither_signals_nor_the_end() {
-    let world = World::start().await;
+    let world = World::with_grace(1).await;
     let container = world.idle(BUSYBOX).await;
     let stuff = "x".repeat(100_000);
     let mut client = world.open(&container, "mode=exec").await;
