@@ -10,11 +10,7 @@
 //! text that is not UTF-8, 1008 after 32 frames in a row that can't be understood, 1009 for a message over 1 MiB, 1011 where the engine is
 //! silent or the way to the program broke off.
 
-use std::{
-    cell::Cell,
-    io,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, io, time::Duration};
 
 use actix_http::ws::HandshakeError;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -23,7 +19,7 @@ use serde_json::Value;
 use tokio::{
     select,
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -87,12 +83,12 @@ impl<B: Fn(&Error) -> Value> Connection<B> {
 
     /// Serves the peer to its end, or the session's.
     pub(super) async fn serve(mut self, speaker: Speaker, mut viewer: Viewer) {
-        let socket = self.socket.clone();
+        let (socket, mut pings) = (self.socket.clone(), self.socket.clone());
         let ear = Ear { socket: self.socket.clone(), peer: &self.peer, body: &self.body, binary: self.binary, wrong: 0 };
         let reason = select! {
             reason = ear.listen(&mut self.messages, speaker) => reason,
             reason = tell(socket, &mut viewer, &self.peer, &self.body) => reason,
-            () = self.peer.watch(self.socket.clone()) => None,
+            () = self.peer.watch(async || pings.ping(b"").await.is_ok()) => None,
         };
         let Some(reason) = reason else { return };
         let goodbye = async {
@@ -215,14 +211,14 @@ impl Peer {
         done
     }
 
-    /// Pings the peer, and returns when it is dead.
-    async fn watch(&self, mut socket: Socket) {
+    /// Has the peer pinged by `ping`, which tells whether it could be, and returns when it is dead.
+    async fn watch(&self, mut ping: impl AsyncFnMut() -> bool) {
         let pings = async {
             let mut pinged = Instant::now();
             loop {
                 sleep(PING_WHILE_STUCK).await;
                 if pinged.elapsed() >= PING || self.stuck.get() {
-                    if socket.ping(b"").await.is_err() {
+                    if !ping().await {
                         return;
                     }
                     pinged = Instant::now();
@@ -263,5 +259,40 @@ fn misspoken(error: &ProtocolError) -> CloseReason {
             (CloseCode::Size, "a message is at most 1 MiB").into()
         }
         _ => (CloseCode::Protocol, "not the WebSocket protocol").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(stuck: bool) -> Peer {
+        Peer { heard: Cell::new(Instant::now()), stuck: Cell::new(stuck), heard_all: Notify::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_is_pinged_every_twenty_seconds_and_given_up_after_a_minute_of_silence() {
+        let (began, peer, mut pings) = (Instant::now(), peer(false), Vec::new());
+        peer.watch(async || {
+            pings.push(began.elapsed().as_secs());
+            // It answers the first.
+            if pings.len() == 1 {
+                peer.heard.set(Instant::now());
+            }
+            true
+        })
+        .await;
+        assert_eq!((&pings[..3], began.elapsed().as_secs()), (&[20, 40, 60][..], 80));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_not_read_is_not_given_up_while_it_can_be_pinged() {
+        let (began, peer, mut pings) = (Instant::now(), peer(true), 0);
+        peer.watch(async || {
+            pings += 1;
+            pings < 40
+        })
+        .await;
+        assert_eq!(began.elapsed().as_secs(), 200);
     }
 }

@@ -7,7 +7,6 @@ use std::{
 
 use chrono::{DateTime, Local};
 use tokio::{
-    runtime::Handle,
     select,
     sync::{mpsc, watch},
     time::{sleep, timeout},
@@ -38,7 +37,6 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Sessions {
     engine: Engine,
-    runtime: Handle,
     config: TerminalConfig,
     all: Arc<Mutex<HashMap<Uuid, Entry>>>,
     /// Whether what an earlier life of the server left behind is gone; no program starts before.
@@ -67,11 +65,10 @@ pub struct Listed {
 }
 
 impl Sessions {
-    /// None yet. They will run on `runtime`, once [`Sessions::sweep`] was called.
-    pub fn new(config: TerminalConfig, engine: Engine, runtime: Handle) -> Self {
+    /// None yet. Their programs start once [`Sessions::sweep`] was called.
+    pub fn new(config: TerminalConfig, engine: Engine) -> Self {
         Self {
             engine,
-            runtime,
             config,
             all: Arc::default(),
             swept: watch::Sender::new(false),
@@ -91,7 +88,8 @@ impl Sessions {
     }
 
     /// Opens a session: it begins at once, and what becomes of it is told to its viewers. `open` has passed [`Open::check`].
-    /// `on_end` is called when it is over and everything is cleaned up.
+    /// `on_end` is called when it is over and everything is cleaned up. The session runs on the caller's runtime, which is that of its
+    /// client's connection: on one thread with it, a keystroke wakes no other.
     ///
     /// # Errors
     /// [`Error::TooManySessions`].
@@ -120,7 +118,7 @@ impl Sessions {
             end,
         };
         // Never aborted: a session that is being started when its viewers go must still clean up after itself.
-        self.tasks.spawn_on(self.clone().live(id, session, on_end), &self.runtime);
+        self.tasks.spawn(self.clone().live(id, session, on_end));
         Ok((Speaker::new(Some(entry.said), viewer.id), viewer))
     }
 

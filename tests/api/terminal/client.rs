@@ -10,7 +10,10 @@ use bollard::{
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{timeout, timeout_at},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message, client::IntoClientRequest, handshake::client::Request},
@@ -157,8 +160,10 @@ impl Client {
 
     /// The next frame, or the close as `{"type": "closed", "code": …}`.
     pub(crate) async fn next(&mut self) -> Value {
+        let began = tokio::time::Instant::now();
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("a frame in time") {
+            // Pings come meanwhile.
+            match timeout_at(began + PATIENCE, self.socket.next()).await.expect("a frame in time") {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
                 Some(Ok(Message::Close(frame))) => {
                     return json!({ "type": "closed", "code": frame.map(|frame| u16::from(frame.code)) });

@@ -41,7 +41,7 @@ async fn who_comes_back_gets_exactly_what_it_missed_and_then_the_rest() {
     let container = world.idle(PYTHON).await;
     let (mut client, ready) = world.ready(&container, "mode=exec").await;
     assert_eq!((&ready["offset"], &ready["lost"]), (&json!(0), &json!(false)));
-    client.type_in("i=0; while [ $i -lt 3000 ]; do printf '%07d\\n' $i; i=$((i+1)); done; read -r line; exit 4\n").await;
+    client.type_in("i=0; while [ $i -lt 10000 ]; do printf '%07d\\n' $i; i=$((i+1)); done; read -r line; exit 4\n").await;
     let (mut at, session) = (0, id(&ready));
     for size in [1, 9, 4000] {
         let bytes = read(&mut client, size).await;
@@ -53,7 +53,7 @@ async fn who_comes_back_gets_exactly_what_it_missed_and_then_the_rest() {
         let expected = json!({"type": "ready", "session": session, "mode": "exec", "tty": false, "offset": at, "lost": false});
         assert_eq!(again, expected);
     }
-    let bytes = read(&mut client, 24_000 - usize::try_from(at).unwrap()).await;
+    let bytes = read(&mut client, 80_000 - usize::try_from(at).unwrap()).await;
     assert!(is_lines(at, &bytes));
     client.type_in("done\n").await;
     assert_eq!(client.rest().await.exit(), 4);
@@ -112,7 +112,7 @@ async fn what_ended_while_nobody_looked_is_told_to_who_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attached_output_goes_on_where_it_was() {
     let world = World::start().await;
-    let container = world.run(BUSYBOX, &["/bin/sh", "-c", "echo one; echo two >&2; sleep 3600"]).await;
+    let container = world.run(BUSYBOX, &["/bin/sh", "-c", "echo one; sleep 0.5; echo two >&2; sleep 3600"]).await;
     let (mut client, ready) = world.ready(&container, "mode=attach").await;
     client.until("one\n").await;
     drop(client);
