@@ -1,11 +1,18 @@
 //! Programs beside a container's main one: starting, feeding, sizing and asking after them. Ending one is not here, because the
 //! engine can't: see [`processes`](super::processes).
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bollard::{ClientVersion, exec::ResizeExecOptions, models::ExecConfig};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use crate::{
     domain::id::Cuid,
@@ -13,8 +20,8 @@ use crate::{
     error::Result,
 };
 
-/// The most bytes in one [`Piece`].
-pub const PIECE: usize = 16 * 1024;
+/// The most bytes in one [`Piece`]: as much as the engine moves at once.
+pub const PIECE: usize = 32 * 1024;
 /// The exit code of a program that went with its container: killed, by 128 + 9.
 pub const KILLED: i64 = 137;
 /// How long the engine may take to learn that a program ended.
@@ -180,18 +187,26 @@ impl Output {
     /// `EngineUnavailable` where the connection broke off.
     pub async fn next(&mut self) -> Result<Option<Piece>> {
         while self.ready.is_empty() {
-            let mut bytes = vec![0; PIECE];
-            let count = self.reader.read(&mut bytes).await.map_err(unavailable)?;
-            if count == 0 {
+            let arrived = poll_fn(|context| self.poll_arrived(context)).await.map_err(unavailable)?;
+            if arrived == 0 {
                 return Ok(None);
-            }
-            bytes.truncate(count);
-            match &mut self.demux {
-                None => return Ok(Some(Piece { source: Source::Stdout, bytes })),
-                Some(demux) => demux.take_apart(&bytes, &mut self.ready),
             }
         }
         Ok(self.ready.pop_front())
+    }
+
+    /// Makes pieces of what has arrived, and tells how many bytes that was: none at the end.
+    ///
+    /// It is read into the stack, so that a program that says nothing has no buffer waiting, and one that says a byte gets a piece of a byte.
+    fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); PIECE];
+        let mut bytes = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.reader).poll_read(context, &mut bytes))?;
+        match &mut self.demux {
+            None => append(&mut self.ready, Source::Stdout, bytes.filled()),
+            Some(demux) => demux.take_apart(bytes.filled(), &mut self.ready),
+        }
+        Poll::Ready(Ok(bytes.filled().len()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! bollard has such a call too, but it looks for stream headers in the output of a TTY, where there are none: output that begins
 //! with a byte below 3 would be taken for one and the terminal would wait for gigabytes. So the bytes are taken from here as they are.
 
-use std::time::Duration;
+use std::{io::Cursor, time::Duration};
 
 use http_body_util::BodyExt;
 use hyper::{
@@ -11,12 +11,12 @@ use hyper::{
     body::Incoming,
     client::conn::http1,
     header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE},
-    upgrade::Upgraded,
+    upgrade::Parts,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, split},
     net::{TcpStream, UnixStream},
     time::timeout,
 };
@@ -30,25 +30,39 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the engine sends once the connection is ours.
-pub(super) type Reader = ReadHalf<TokioIo<Upgraded>>;
+pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// What the engine gets.
-pub(super) type Writer = WriteHalf<TokioIo<Upgraded>>;
+pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Posts `body` to `path` of the engine at `host` (`unix://` or `tcp://`), and takes the connection over.
 pub(super) async fn post(host: &str, path: &str, body: &Value) -> Result<(Reader, Writer)> {
-    let response = match host.split_once("://") {
-        Some(("unix", socket)) => ask(UnixStream::connect(socket).await.map_err(unavailable)?, path, body).await?,
+    match host.split_once("://") {
+        Some(("unix", socket)) => take_over(UnixStream::connect(socket).await.map_err(unavailable)?, path, body).await,
         Some((_, address)) => {
             let stream = TcpStream::connect(address.trim_end_matches('/')).await.map_err(unavailable)?;
             stream.set_nodelay(true).map_err(unavailable)?;
-            ask(stream, path, body).await?
+            take_over(stream, path, body).await
         }
-        None => ask(UnixStream::connect(host).await.map_err(unavailable)?, path, body).await?,
-    };
+        None => take_over(UnixStream::connect(host).await.map_err(unavailable)?, path, body).await,
+    }
+}
+
+async fn take_over<S>(stream: S, path: &str, body: &Value) -> Result<(Reader, Writer)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let response = ask(stream, path, body).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(response).await);
     }
-    Ok(split(TokioIo::new(hyper::upgrade::on(response).await.map_err(unavailable)?)))
+    let upgraded = hyper::upgrade::on(response).await.map_err(unavailable)?;
+    let lost = |_| Error::EngineUnavailable("its connection could not be taken over".to_owned());
+    // From here on every byte goes between the socket and the program's session, with nothing of HTTP's in between.
+    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().map_err(lost)?;
+    let (reader, writer) = split(io.into_inner());
+    // What came with the answer, in a copy, because it keeps all of the buffer that it was read into.
+    let early = Cursor::new(read_buf.to_vec());
+    Ok((Box::new(early.chain(reader)), Box::new(writer)))
 }
 
 async fn ask<S>(stream: S, path: &str, body: &Value) -> Result<Response<Incoming>>
