@@ -4,6 +4,7 @@ mod broken;
 mod client;
 mod endings;
 mod inside;
+mod keys;
 mod manners;
 mod opening;
 mod programs;
