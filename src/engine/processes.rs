@@ -15,8 +15,9 @@ mod cgroup;
 mod host;
 pub mod inside;
 pub mod leftovers;
+mod signal;
 
-use std::{fmt, os::fd::OwnedFd, str::FromStr, time::Duration};
+use std::{fmt, os::fd::OwnedFd, time::Duration};
 
 use rustix::process::geteuid;
 use tokio::{io::unix::AsyncFd, task::spawn_blocking};
@@ -27,7 +28,8 @@ use crate::{
     engine::{Engine, Failure, exec::State, failed, unavailable},
     error::{Error, Result},
 };
-use cgroup::Group;
+use cgroup::{Group, Home};
+pub use signal::Signal;
 
 /// The marker's variable.
 pub const VARIABLE: &str = "BERTH_SESSION";
@@ -53,44 +55,6 @@ impl fmt::Display for Marker {
     }
 }
 
-/// A signal that a client may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    Int,
-    Term,
-    Kill,
-    Hup,
-    Quit,
-    Usr1,
-    Usr2,
-}
-
-impl Signal {
-    const ALL: [Self; 7] = [Self::Int, Self::Term, Self::Kill, Self::Hup, Self::Quit, Self::Usr1, Self::Usr2];
-
-    /// Its name without `SIG`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Int => "INT",
-            Self::Term => "TERM",
-            Self::Kill => "KILL",
-            Self::Hup => "HUP",
-            Self::Quit => "QUIT",
-            Self::Usr1 => "USR1",
-            Self::Usr2 => "USR2",
-        }
-    }
-}
-
-impl FromStr for Signal {
-    type Err = ();
-
-    fn from_str(name: &str) -> std::result::Result<Self, ()> {
-        let bare = name.strip_prefix("SIG").unwrap_or(name);
-        Self::ALL.into_iter().find(|signal| signal.name() == bare).ok_or(())
-    }
-}
-
 /// A session's processes, from its program down.
 pub struct Processes {
     engine: Engine,
@@ -105,10 +69,19 @@ pub struct Processes {
 /// How they are reached.
 enum Reach {
     /// The program is visible from here.
-    Program(host::Process, AsyncFd<OwnedFd>, Option<Group>),
+    Program(Seen),
     /// Its container is, but the program has already ended.
-    Host,
+    Host(Vec<Home>),
     Inside,
+}
+
+/// A program that is visible from here.
+struct Seen {
+    root: host::Process,
+    pidfd: AsyncFd<OwnedFd>,
+    /// Where all that belongs to it is: its container's group, if that can be looked into.
+    home: Vec<Home>,
+    group: Option<Group>,
 }
 
 impl Processes {
@@ -126,17 +99,18 @@ impl Processes {
             Some(State { pid: Some(pid), container, .. }) => {
                 let (pid, container) = (*pid, container.clone());
                 let find = move || {
-                    let (process, pidfd) = host::find(pid, &container)?;
-                    Some((process, pidfd, Group::enter(marker.session, pid, &container)))
+                    let (root, pidfd) = host::find(pid, &container)?;
+                    let home = Home::of(pid, &container);
+                    let group = home.as_ref().and_then(|home| home.enter(marker.session, pid));
+                    Some((root, pidfd, home.into_iter().collect(), group))
                 };
                 spawn_blocking(find).await.ok().flatten()
             }
             _ => None,
         };
-        let reach = match seen.and_then(|(process, pidfd, group)| Some((process, waitable(pidfd)?, group))) {
-            Some((process, pidfd, group)) => Reach::Program(process, pidfd, group),
-            None if is_here(engine, marker.cuid).await => Reach::Host,
-            None => Reach::Inside,
+        let reach = match seen.and_then(|(root, pidfd, home, group)| Some(Seen { root, pidfd: waitable(pidfd)?, home, group })) {
+            Some(seen) => Reach::Program(seen),
+            None => reach(engine, marker.cuid).await,
         };
         Self { engine: engine.clone(), marker, exec, user, tty, reach }
     }
@@ -148,7 +122,7 @@ impl Processes {
     pub async fn go_on(&self) -> Result<bool> {
         match (self.state().await?, &self.reach) {
             (Some(state), _) => Ok(state.exit_code.is_none()),
-            (None, Reach::Program(_, pidfd, _)) if tokio::time::timeout(ANSWER, pidfd.readable()).await.is_err() => {
+            (None, Reach::Program(Seen { pidfd, .. })) if tokio::time::timeout(ANSWER, pidfd.readable()).await.is_err() => {
                 Err(Error::EngineUnavailable("it has forgotten the terminal's program".to_owned()))
             }
             (None, _) => Ok(false),
@@ -157,7 +131,7 @@ impl Processes {
 
     /// Waits until the program itself has ended; its children may still run.
     pub async fn exited(&self) {
-        if let Reach::Program(_, pidfd, _) = &self.reach {
+        if let Reach::Program(Seen { pidfd, .. }) = &self.reach {
             // A pidfd becomes readable when its process ends. A failing epoll can't be waited on, but asked it can be.
             if pidfd.readable().await.is_ok() {
                 return;
@@ -175,25 +149,27 @@ impl Processes {
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`] where it takes a script in the container and that can't run.
     pub async fn signal_foreground(&self, signal: Signal) -> Result<()> {
         match &self.reach {
-            Reach::Program(root, ..) => {
-                let (root, tty) = (*root, self.tty);
-                blocking(move || host::signal_foreground(root, tty, signal)).await
+            Reach::Program(Seen { root, home, .. }) => {
+                let (root, home, tty) = (*root, home.clone(), self.tty);
+                blocking(move || host::signal_foreground(root, &home, tty, signal)).await
             }
-            Reach::Host => Ok(()),
+            Reach::Host(_) => Ok(()),
             Reach::Inside => inside::signal_foreground(&self.engine, self.marker, self.user.clone(), self.tty, signal).await,
         }
     }
 
-    /// Kills everything that the session started, until nothing of it is left and the engine says that the program is over: one
-    /// that is still being started can't be seen, and would go on.
+    /// Kills everything that the session started, until nothing of it is left. Where the program was never seen, the engine must
+    /// say that it is over, too: one that is still being started would go on.
     ///
     /// # Errors
     /// [`Error::Io`] where something would not die within ten seconds, or the engine would have to be asked and is silent;
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`] where it takes a script in the container and that can't run.
     pub async fn end_all(&self) -> Result<()> {
         match &self.reach {
-            Reach::Program(root, _, group) => until_none_is_left(|| self.kill_and_look(Some(*root), group.clone())).await,
-            Reach::Host => until_none_is_left(|| self.kill_and_look(None, None)).await,
+            Reach::Program(Seen { root, home, group, .. }) => {
+                until_none_is_left(|| self.kill(Some(*root), home, group.as_slice())).await
+            }
+            Reach::Host(home) => until_none_is_left(|| self.kill_unseen(home)).await,
             Reach::Inside => self.end_inside().await,
         }
     }
@@ -214,17 +190,17 @@ impl Processes {
         Err(gave_up())
     }
 
-    /// Kills everything, and tells whether nothing is left that could have started more.
-    async fn kill_and_look(&self, root: Option<host::Process>, group: Option<Group>) -> Result<bool> {
+    /// Kills what is to be found, and tells whether nothing was.
+    async fn kill(&self, root: Option<host::Process>, home: &[Home], groups: &[Group]) -> Result<bool> {
+        let (home, groups, markers) = (home.to_vec(), groups.to_vec(), [self.marker.to_string()]);
+        blocking(move || Ok(host::kill(root, &home, &groups, &markers)? == 0)).await
+    }
+
+    /// The same for a program that was never seen, which must be over for nothing to be left.
+    async fn kill_unseen(&self, home: &[Home]) -> Result<bool> {
         // Asked first, because what ends after the look may have started something before.
-        let over = self.is_over().await;
-        let marker = self.marker.to_string();
-        let found = blocking(move || host::kill(root, group.as_slice(), &[marker])).await?;
-        match over {
-            Ok(over) => Ok(found == 0 && over),
-            // The program was seen from here, and so was its end.
-            Err(_) => Ok(found == 0 && root.is_some()),
-        }
+        let over = self.is_over().await.unwrap_or(false);
+        Ok(self.kill(None, home, &[]).await? && over)
     }
 
     /// Whether the engine says that the program has ended, could not be started, or is not known any more.
@@ -247,10 +223,10 @@ fn waitable(pidfd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
 }
 
 /// The container's id and its main process, if that runs.
-async fn main_process(engine: &Engine, container: Cuid) -> Result<Option<(String, i64)>> {
+async fn main_process(engine: &Engine, container: Cuid) -> Result<Option<(String, i32)>> {
     match engine.docker()?.inspect_container(&container.to_string(), None).await {
         Ok(container) => {
-            let pid = container.state.and_then(|state| state.pid).filter(|pid| *pid > 0);
+            let pid = container.state.and_then(|state| i32::try_from(state.pid?).ok()).filter(|pid| *pid > 0);
             Ok(pid.map(|pid| (container.id.unwrap_or_default(), pid)))
         }
         Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
@@ -258,12 +234,14 @@ async fn main_process(engine: &Engine, container: Cuid) -> Result<Option<(String
     }
 }
 
-/// Whether all processes of the container can be reached from here: they are this host's, and berth is root. One that doesn't run has none.
-async fn is_here(engine: &Engine, container: Cuid) -> bool {
+/// How the processes of a container are reached: from here if they are this host's, and berth is root. One that doesn't run has none.
+async fn reach(engine: &Engine, container: Cuid) -> Reach {
     match main_process(engine, container).await {
-        Ok(Some((id, pid))) => geteuid().is_root() && host::is_in_container(pid, &id),
-        Ok(None) => true,
-        Err(_) => false,
+        Ok(Some((id, pid))) if geteuid().is_root() && host::is_in_container(pid, &id) => {
+            Reach::Host(Home::of(pid, &id).into_iter().collect())
+        }
+        Ok(None) => Reach::Host(Vec::new()),
+        _ => Reach::Inside,
     }
 }
 

@@ -10,22 +10,54 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::{Signal, host};
 
+/// What the kernel says of a group that is being removed.
+const NO_DEVICE: i32 = Errno::NODEV.raw_os_error();
 /// How the names of sessions' groups begin; the session's id follows.
 const PREFIX: &str = "berth-";
 
-/// A session's group, by its folder. Dropping it leaves it as it is.
+/// A container's own group, by its folder.
 #[derive(Clone, Debug)]
-pub(super) struct Group(PathBuf);
+pub(super) struct Home(PathBuf);
 
-impl Group {
-    /// Makes the session's group and moves this process of the container with this id there, which must not have started anything yet.
+impl Home {
+    /// That of the container with this id, by one of its processes; `None` where there is no folder that shows that process.
+    pub(super) fn of(pid: i32, container: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let home = Self(Path::new(mount(&mounts)?).join(group(&groups, container)?));
+        home.pids()?.contains(&pid).then_some(home)
+    }
+
+    /// The pids of all that runs in the container, in groups below its own too: none once it is gone. `None` where that can't
+    /// be told.
+    pub(super) fn pids(&self) -> Option<Vec<i32>> {
+        let (mut pids, mut folders) = (Vec::new(), vec![self.0.clone()]);
+        while let Some(folder) = folders.pop() {
+            let listed = fs::read_to_string(folder.join("cgroup.procs")).and_then(|listed| {
+                pids.extend(listed.lines().filter_map(|pid| pid.parse::<i32>().ok()));
+                for entry in fs::read_dir(&folder)? {
+                    let entry = entry?;
+                    folders.extend(entry.file_type()?.is_dir().then(|| entry.path()));
+                }
+                Ok(())
+            });
+            // A group that is removed meanwhile is empty; read at that moment, it is no device.
+            if listed.is_err_and(|error| error.kind() != ErrorKind::NotFound && error.raw_os_error() != Some(NO_DEVICE)) {
+                return None;
+            }
+        }
+        Some(pids)
+    }
+
+    /// Makes the session's group and moves this process of the container there, which must not have started anything yet.
     /// `None` where there can be no group.
-    pub(super) fn enter(session: Uuid, pid: i32, container: &str) -> Option<Self> {
-        let group = Self(folder(pid.into(), container)?.join(format!("{PREFIX}{session}")));
+    pub(super) fn enter(&self, session: Uuid, pid: i32) -> Option<Group> {
+        let group = Group(self.0.join(format!("{PREFIX}{session}")));
         fs::create_dir(&group.0).ok()?;
         if write(&group.0.join("cgroup.procs"), &pid.to_string()).is_ok() {
             return Some(group);
@@ -35,13 +67,18 @@ impl Group {
         None
     }
 
-    /// The groups that sessions left in the container with this id and main process.
-    pub(super) fn left_in(container: &str, main: i64) -> Vec<Self> {
-        let entries = folder(main, container).and_then(|folder| fs::read_dir(folder).ok());
-        let paths = entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-        paths.filter(|path| name(path).starts_with(PREFIX)).map(Self).collect()
+    /// The groups that sessions left in the container.
+    pub(super) fn left(&self) -> Vec<Group> {
+        let paths = fs::read_dir(&self.0).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        paths.filter(|path| name(path).starts_with(PREFIX)).map(Group).collect()
     }
+}
 
+/// A session's group, by its folder. Dropping it leaves it as it is.
+#[derive(Clone, Debug)]
+pub(super) struct Group(PathBuf);
+
+impl Group {
     /// Removes the group if it is empty, else kills what is in it. Tells whether it is gone.
     pub(super) fn end(&self) -> io::Result<bool> {
         match fs::remove_dir(&self.0) {
@@ -81,13 +118,6 @@ fn name(path: &Path) -> &str {
 /// Writes to a file that must be there.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
-}
-
-/// The container's folder in the cgroup v2 hierarchy, if `pid` is one of its processes.
-fn folder(pid: i64, container: &str) -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    Some(Path::new(mount(&mounts)?).join(group(&groups, container)?))
 }
 
 /// Where a cgroup v2 hierarchy is mounted from its root, by a `mountinfo`.

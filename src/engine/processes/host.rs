@@ -12,10 +12,15 @@ use rustix::{
     process::{self as sys, Pid, PidfdFlags},
 };
 
-use super::{Signal, cgroup::Group};
+use super::{
+    Signal,
+    cgroup::{Group, Home},
+};
 
 /// How much of an environment is looked at, in bytes: more than the kernel lets a process start with.
 const ENVIRONMENT: u64 = 8 << 20;
+/// How often a container's processes are listed until nobody new is among them; one that starts others all the time always has some.
+const LISTINGS: usize = 16;
 
 /// A process, at the moment it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,20 +40,20 @@ pub(super) struct Process {
 pub(super) fn find(pid: i32, container: &str) -> Option<(Process, OwnedFd)> {
     let process = look(pid)?;
     let pidfd = open(process).ok()??;
-    is_in_container(pid.into(), container).then_some((process, pidfd))
+    is_in_container(pid, container).then_some((process, pidfd))
 }
 
 /// Whether this pid is a process of the container with this id, seen from outside, with an environment that can be read.
-pub(super) fn is_in_container(pid: i64, id: &str) -> bool {
+pub(super) fn is_in_container(pid: i32, id: &str) -> bool {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     !id.is_empty() && groups.contains(id) && File::open(format!("/proc/{pid}/environ")).is_ok()
 }
 
 /// Signals what runs in the foreground of `root`; see [`Processes::signal_foreground`](super::Processes::signal_foreground).
-pub(super) fn signal_foreground(root: Process, tty: bool, signal: Signal) -> io::Result<()> {
+pub(super) fn signal_foreground(root: Process, homes: &[Home], tty: bool, signal: Signal) -> io::Result<()> {
     // Looked at again, because the foreground changes.
     let Some(root) = look(root.pid).filter(|now| now.started == root.started) else { return Ok(()) };
-    let all = everyone()?;
+    let all = everyone(homes)?;
     let targets: Vec<Process> = if tty {
         all.into_iter().filter(|process| process.group == root.foreground && process.session == root.session).collect()
     } else {
@@ -59,12 +64,13 @@ pub(super) fn signal_foreground(root: Process, tty: bool, signal: Signal) -> io:
     targets.into_iter().try_for_each(|target| send(target, signal))
 }
 
-/// Kills `root`, all that is in `groups`, and all that carries a variable beginning like one of `prefixes`, with what belongs to
-/// them, and tells how many there were, a group counted as one. None means that nothing is left.
-pub(super) fn kill(root: Option<Process>, groups: &[Group], prefixes: &[String]) -> io::Result<usize> {
+/// Kills `root`, all that is in `groups`, and all in `homes` that carries a variable beginning like one of `prefixes`, with what
+/// belongs to them, and tells how many there were, a group counted as one. None means that nothing is left. Without `homes` it
+/// looks everywhere.
+pub(super) fn kill(root: Option<Process>, homes: &[Home], groups: &[Group], prefixes: &[String]) -> io::Result<usize> {
     // One that may not be killed must not save the others.
     let ended: Vec<io::Result<bool>> = groups.iter().map(Group::end).collect();
-    let all = everyone()?;
+    let all = everyone(homes)?;
     let is_root = |process: &Process| root.is_some_and(|root| (process.pid, process.started) == (root.pid, root.started));
     // What cleared its environment is still in the terminal session that the program led, whose number is nobody else's until all left it.
     let led = root.map(|root| root.pid).filter(|pid| !all.iter().any(|process| process.pid == *pid));
@@ -97,10 +103,23 @@ fn family(all: &[Process], mut members: HashSet<i32>, with_sessions: bool) -> Ve
     }
 }
 
-/// Every process that is not dead.
-fn everyone() -> io::Result<Vec<Process>> {
-    let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(names.filter_map(look).collect())
+/// Every process of the containers that is not dead; of this host, where none is given or what is in one can't be told.
+fn everyone(homes: &[Home]) -> io::Result<Vec<Process>> {
+    let (mut listed, mut found) = (HashSet::new(), Vec::new());
+    // A list is of one moment, and who ended between the list and the look may have started another. So it is made again
+    // until it has nobody new: then who is missing from it descends from one that was found.
+    for _ in 0..LISTINGS {
+        let Some(pids) = homes.iter().map(Home::pids).collect::<Option<Vec<_>>>().filter(|homes| !homes.is_empty()) else {
+            let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+            return Ok(names.filter_map(look).collect());
+        };
+        let new: Vec<i32> = pids.into_iter().flatten().filter(|pid| listed.insert(*pid)).collect();
+        if new.is_empty() {
+            break;
+        }
+        found.extend(new.into_iter().filter_map(look));
+    }
+    Ok(found)
 }
 
 /// A process as it is now; `None` for one that is gone, a zombie included.
@@ -192,6 +211,7 @@ mod tests {
         let seen = look(pid).unwrap();
         assert_eq!(seen.pid, pid);
         assert!(open(seen).unwrap().is_some());
+        assert!(everyone(&[]).unwrap().iter().any(|process| (process.pid, process.started) == (pid, seen.started)));
         assert!(
             open(Process { started: seen.started + 1, ..seen }).unwrap().is_none(),
             "another process with this pid is not it"

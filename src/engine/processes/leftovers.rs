@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
 
-use super::{VARIABLE, blocking, cgroup::Group, host, inside, is_here, main_process, until_none_is_left};
+use super::{Reach, VARIABLE, blocking, cgroup::Home, host, inside, main_process, reach, until_none_is_left};
 use crate::{
     domain::id::Cuid,
     engine::{Engine, failed},
@@ -22,7 +22,7 @@ pub async fn sweep(engine: &Engine, cuids: &[Cuid]) -> Result<()> {
     let running: Vec<Cuid> =
         names.filter_map(|name| name.trim_start_matches('/').parse().ok()).filter(|cuid| cuids.contains(cuid)).collect();
     let Some(first) = running.first() else { return Ok(()) };
-    if is_here(engine, *first).await {
+    if matches!(reach(engine, *first).await, Reach::Host(_)) {
         return sweep_from_here(engine, &running).await;
     }
     for cuid in running {
@@ -37,17 +37,20 @@ pub async fn sweep(engine: &Engine, cuids: &[Cuid]) -> Result<()> {
 }
 
 async fn sweep_from_here(engine: &Engine, running: &[Cuid]) -> Result<()> {
-    let mut groups = Vec::new();
+    let mut homes = Vec::new();
     for cuid in running {
         if let Some((id, main)) = main_process(engine, *cuid).await? {
-            groups.extend(Group::left_in(&id, main));
+            homes.push(Home::of(main, &id));
         }
     }
+    let groups = homes.iter().flatten().flat_map(Home::left).collect::<Vec<_>>();
+    // One that can't be looked into has all of this host looked at.
+    let homes = homes.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default();
     let prefixes: Vec<String> = running.iter().map(|cuid| format!("{VARIABLE}={cuid}/")).collect();
-    let all = Arc::new((groups, prefixes));
+    let all = Arc::new((homes, groups, prefixes));
     until_none_is_left(|| {
         let all = all.clone();
-        blocking(move || Ok(host::kill(None, &all.0, &all.1)? == 0))
+        blocking(move || Ok(host::kill(None, &all.0, &all.1, &all.2)? == 0))
     })
     .await
 }
