@@ -24,8 +24,9 @@ use crate::{
 const JOINED: usize = 64;
 /// How long after its last output a run may take to be over.
 const EXIT_PATIENCE: Duration = Duration::from_secs(10);
-/// On engines before 25 a run's first line may be this much older than its start.
-const EARLY: TimeDelta = TimeDelta::milliseconds(50);
+/// A run's first line may be this much older than what the engine says of its start, on a busy machine above all. The end of the run
+/// before is older: starting a container takes longer than this.
+const EARLY: TimeDelta = TimeDelta::milliseconds(150);
 
 type Messages = Pin<Box<dyn Stream<Item = Vec<std::result::Result<LogOutput, Failure>>> + Send>>;
 

@@ -20,7 +20,7 @@ mod signal;
 use std::{fmt, os::fd::OwnedFd, time::Duration};
 
 use rustix::process::geteuid;
-use tokio::{io::unix::AsyncFd, task::spawn_blocking};
+use tokio::{io::unix::AsyncFd, sync::Semaphore, task::spawn_blocking};
 use uuid::Uuid;
 
 use crate::{
@@ -262,6 +262,9 @@ async fn until_none_is_left<F: Future<Output = Result<bool>>>(kill: impl Fn() ->
     tokio::time::timeout(PATIENCE, killing).await.unwrap_or_else(|_| Err(gave_up()))
 }
 
+/// Runs one look at processes, in its turn: a thousand sessions that end at once need no thousand threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+    static TURNS: Semaphore = Semaphore::const_new(4);
+    let _turn = TURNS.acquire().await;
     spawn_blocking(work).await.unwrap_or_else(|failure| Err(failure.into())).map_err(Error::io("signal a session's processes"))
 }

@@ -103,8 +103,14 @@ impl Sessions {
         let viewer = hub.join(View { size, ..view }, self.viewers.token())?;
         {
             let mut all = self.all();
-            make_room(&mut all, |entry| entry.cuid == open.cuid, PER_CONTAINER, "sessions a container")?;
-            make_room(&mut all, |_| true, self.config.max_sessions, "sessions in all")?;
+            let own = victim(&all, |entry| entry.cuid == open.cuid, PER_CONTAINER, "sessions a container")?;
+            let any = match own {
+                Some(_) => None,
+                None => victim(&all, |_| true, self.config.max_sessions, "sessions in all")?,
+            };
+            if let Some(entry) = own.or(any).and_then(|id| all.remove(&id)) {
+                entry.stop.cancel();
+            }
             all.insert(id, entry.clone());
         }
         let session = Session {
@@ -203,19 +209,15 @@ impl Sessions {
     }
 }
 
-/// Makes room for one more among the sessions that `counts` holds for: where there are `limit`, the one that has been without a client for the
-/// longest is ended.
-fn make_room(all: &mut HashMap<Uuid, Entry>, counts: impl Fn(&Entry) -> bool, limit: usize, what: &'static str) -> Result<()> {
+/// Which session is to make room for one more, where there are `limit` that `counts` holds for: the one that has been without a
+/// client for the longest.
+fn victim(all: &HashMap<Uuid, Entry>, counts: impl Fn(&Entry) -> bool, limit: usize, what: &'static str) -> Result<Option<Uuid>> {
     let counted = || all.iter().filter(|(_, entry)| counts(entry));
     if counted().count() < limit {
-        return Ok(());
+        return Ok(None);
     }
     let oldest = counted().filter_map(|(id, entry)| Some((entry.hub.deserted_since()?, *id))).min();
-    let (_, id) = oldest.ok_or(Error::TooManySessions { what, limit })?;
-    if let Some(entry) = all.remove(&id) {
-        entry.stop.cancel();
-    }
-    Ok(())
+    oldest.map(|(_, id)| Some(id)).ok_or(Error::TooManySessions { what, limit })
 }
 
 /// Takes a session off the list when it is dropped, whatever became of it.

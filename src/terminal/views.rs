@@ -98,8 +98,9 @@ impl Views {
     pub(super) fn tell(&mut self, viewer: Option<u64>, told: impl Fn() -> Told) {
         let at = self.history.end();
         for seat in self.seats.iter_mut().filter(|seat| viewer.is_none_or(|viewer| seat.viewer == viewer)) {
-            if seat.told.len() < ERRORS {
-                seat.told.push_back((at, told()));
+            let told = told();
+            if seat.told.len() < ERRORS || matches!(told, Told::Ready(_)) {
+                seat.told.push_back((at, told));
             }
             seat.wake.notify_one();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::{Client, Container, World, eventually};
-use crate::harness::{BUSYBOX, PYTHON};
+use crate::harness::{BARE, BUSYBOX, PYTHON};
 
 /// Children of every kind: in the background, deaf to hang-ups, in a terminal session of their own, orphaned twice, without the
 /// marker.
@@ -158,4 +158,27 @@ async fn what_a_killed_server_left_is_swept_up_at_the_next_start() {
     let mut client = world.open(&container, "mode=exec").await;
     client.type_in("exit 3\n").await;
     assert_eq!(client.rest().await.exit(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_without_a_shell_is_left_as_clean() {
+    let world = World::start().await;
+    let container = world.idle(BARE).await;
+    // A shell and its tools of the client's own, where the image has none that could help to look for anything.
+    for name in ["sh", "setsid", "env"] {
+        std::fs::copy("/bin/busybox", world.app.folder(&container.cuid.to_string()).join("app").join(name)).unwrap();
+    }
+    for query in ["mode=shell&shell=/app/sh", "mode=exec&shell=/app/sh"] {
+        let mut client = world.open(&container, query).await;
+        client.type_in("PATH=/app:/bin; sleep 1001 & setsid sleep 1002 & (setsid sh -c 'sleep 1003 & sleep 1004' &); env -i /bin/sleep 1005 &\n").await;
+        for number in 1001..=1005 {
+            eventually("all have started", async || {
+                container.processes().await.iter().any(|line| line.ends_with(&format!("sleep {number}")))
+            })
+            .await;
+        }
+        client.send(json!({ "type": "close" })).await;
+        assert_eq!(client.rest().await.exit(), 137, "{query}");
+        assert_eq!(container.processes().await, [] as [&str; 0], "{query}");
+    }
 }
