@@ -3,6 +3,7 @@
 use std::{net::TcpListener, process::ExitCode};
 
 use berth::{app::Application, config::Config};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -21,8 +22,18 @@ fn run() -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log_filter)
         .map_err(|error| format!("RUST_LOG={:?} can't be used: {error}", config.log_filter))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    allow_many_files();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
     runtime.block_on(serve(&config))
+}
+
+/// Takes as many open files as there may be: a terminal needs three, and the usual limit is 1,024. Our children inherit it, which changes
+/// nothing for them: they are Go programs, which do the same to themselves.
+fn allow_many_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, ?current, "the limit of open files stays as it is, and with it that of terminals");
+    }
 }
 
 async fn serve(config: &Config) -> Result<(), String> {
