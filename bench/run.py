@@ -13,14 +13,14 @@ import sys
 from bounds import ends_within
 from report import ROOT, TABLE, machine, write
 
-SUBJECTS = ["startup", "steps", "starts", "creates", "by_hand"]
+SUBJECTS = ["startup", "steps", "starts", "creates", "by_hand", "keystrokes", "prompt", "throughput", "sessions"]
 THOUSAND = "performance-thousand.md"
 
 
 def main(wanted):
     if unknown := set(wanted) - set(SUBJECTS):
         raise SystemExit(f"bench: {' '.join(sorted(unknown))}: no subject; there are {' '.join(SUBJECTS)}")
-    ends_within(30)
+    ends_within(45)
     rows, sections = [], []
     for subject in wanted or SUBJECTS:
         more, section = importlib.import_module(subject).measure()

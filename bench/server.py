@@ -33,10 +33,12 @@ def free_port():
 
 
 class Server:
-    """Starts on entry and stops on exit; `start_ms` is the time from the fork, at `began`, to the first answer."""
+    """Starts on entry and stops on exit, with further settings if need be; `start_ms` is the time from the fork, at `began`, to
+    the first answer."""
 
-    def __init__(self):
-        self.port, self.password, self.process, self.world = free_port(), secrets.token_urlsafe(18), None, None
+    def __init__(self, **settings):
+        self.settings, self.port, self.password = settings, free_port(), secrets.token_urlsafe(18)
+        self.process = self.world = None
         self.headers = {"Authorization": "Basic " + base64.b64encode(f"bench:{self.password}".encode()).decode()}
 
     def __enter__(self):
@@ -65,7 +67,7 @@ class Server:
         return passed_on | {
             "APP_USER": "bench", "APP_PASS": self.password, "HOST": "127.0.0.1", "PORT": str(self.port), "RUST_LOG": "error",
             "DATA_DIR": str(self.world / "data"), "LOG_DIR": str(self.world / "logs"), "TEMPLATE_DIR": str(ROOT / "templates"),
-        }
+        } | self.settings
 
     def start(self):
         """Returns with the first answer, which asks for a password."""
