@@ -20,7 +20,11 @@ mod signal;
 use std::{fmt, os::fd::OwnedFd, time::Duration};
 
 use rustix::process::geteuid;
-use tokio::{io::unix::AsyncFd, sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -41,6 +45,11 @@ const POLL: Duration = Duration::from_millis(250);
 const ANSWER: Duration = Duration::from_secs(3);
 /// How often the script looks for a program that does not end.
 const SCRIPTS: u32 = 3;
+
+/// Those who look for a program that starts, which its client waits for.
+static STARTS: Semaphore = Semaphore::const_new(4);
+/// Those who signal and end.
+static LOOKS: Semaphore = Semaphore::const_new(4);
 
 /// What everything carries that one session started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +113,7 @@ impl Processes {
                     let group = home.as_ref().and_then(|home| home.enter(marker.session, pid));
                     Some((root, pidfd, home.into_iter().collect(), group))
                 };
-                spawn_blocking(find).await.ok().flatten()
+                in_turn(&STARTS, find).await.ok().flatten()
             }
             _ => None,
         };
@@ -262,9 +271,15 @@ async fn until_none_is_left<F: Future<Output = Result<bool>>>(kill: impl Fn() ->
     tokio::time::timeout(PATIENCE, killing).await.unwrap_or_else(|_| Err(gave_up()))
 }
 
-/// Runs one look at processes, in its turn: a thousand sessions that end at once need no thousand threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
-    static TURNS: Semaphore = Semaphore::const_new(4);
-    let _turn = TURNS.acquire().await;
-    spawn_blocking(work).await.unwrap_or_else(|failure| Err(failure.into())).map_err(Error::io("signal a session's processes"))
+    in_turn(&LOOKS, work).await.unwrap_or_else(|failure| Err(failure.into())).map_err(Error::io("signal a session's processes"))
+}
+
+/// Runs blocking work when a few others are over: a thousand sessions that end at once need no thousand threads.
+async fn in_turn<T: Send + 'static>(
+    turns: &Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::result::Result<T, JoinError> {
+    let _turn = turns.acquire().await;
+    spawn_blocking(work).await
 }

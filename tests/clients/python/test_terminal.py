@@ -27,6 +27,7 @@ class Terminal:
         self.socket = socket
         self.output = ""
         self.exit_code = None
+        self.session = None
 
     async def say(self, **frame):
         await self.socket.send(json.dumps(frame))
@@ -58,6 +59,8 @@ class Terminal:
             case "stdout" | "stderr":
                 data = frame["data"]
                 self.output += base64.b64decode(data).decode(errors="replace") if frame["encoding"] == "base64" else data
+            case "ready":
+                self.session = frame["session"]
             case "exit":
                 self.exit_code = frame["code"]
             case "error":
@@ -128,6 +131,20 @@ class Terminals(Containers):
             await terminal.type("exit 7\n")
             await terminal.end()
             self.assertEqual(terminal.exit_code, 7)
+
+        self.in_terminal(scenario)
+        self.assert_nothing_is_left()
+
+    def test_who_comes_back_gets_what_it_missed(self):
+        async def scenario(terminal):
+            await terminal.type("stty -echo; for n in 1 2 3 4 5 6 7 8 9; do echo number $n; sleep 0.1; done; exit 7\n")
+            await terminal.until("a number", lambda output: "number 2" in output)
+            await terminal.socket.close()
+            again = await self.connect(f"?session={terminal.session}&offset={len(terminal.output.encode())}")
+            await again.end()
+            lines = (terminal.output + again.output).splitlines()
+            self.assertEqual([line for line in lines if line.startswith("number")], [f"number {n}" for n in range(1, 10)])
+            self.assertEqual(again.exit_code, 7)
 
         self.in_terminal(scenario)
         self.assert_nothing_is_left()
