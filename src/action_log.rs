@@ -81,6 +81,21 @@ pub struct Terminal {
     pub session: String,
     pub mode: &'static str,
     pub exit_code: Option<i64>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recording>,
+}
+
+/// What a terminal session's line has where sessions are recorded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recording {
+    /// `full` or `metadata`, or `failed` where the disk took nothing.
+    pub recording: &'static str,
+    /// The file's name, in the folder of the container's recordings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording_file: Option<String>,
+    /// The recording ends before the session did.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recording_truncated: bool,
 }
 
 /// The way to the log; cheap to clone.

@@ -2,6 +2,7 @@
 //! environment, which wins. Nothing else in berth reads either.
 
 mod reader;
+mod terminals;
 
 use std::{
     collections::HashMap,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use reader::Reader;
+pub use terminals::{Record, TerminalConfig};
 
 use crate::domain::{
     owner::Owner,
@@ -77,15 +79,6 @@ pub struct Limits {
     /// Of an uploaded archive as sent.
     pub upload_bytes: u64,
     pub extracted: crate::files::archive::Limits,
-}
-
-/// How terminals are kept.
-#[derive(Clone, Debug)]
-pub struct TerminalConfig {
-    /// How long a session goes on without a client.
-    pub grace: Duration,
-    /// How many sessions there may be in all.
-    pub max_sessions: usize,
 }
 
 /// A value that no log shows.
@@ -258,16 +251,6 @@ impl Reader<'_> {
         })
     }
 
-    fn terminals(&self) -> Result<TerminalConfig, ConfigError> {
-        Ok(TerminalConfig {
-            grace: self.with("SESSION_GRACE_S", "60", "seconds from 0 to 86400", |value| {
-                value.parse().ok().filter(|seconds| *seconds <= 86_400).map(Duration::from_secs)
-            })?,
-            max_sessions: self
-                .with("MAX_SESSIONS", "1024", "a count from 1", |value| value.parse().ok().filter(|count| *count > 0))?,
-        })
-    }
-
     fn limits(&self) -> Result<Limits, ConfigError> {
         let count = |value: &str| value.parse().ok().filter(|count| *count > 0);
         Ok(Limits {
@@ -327,6 +310,7 @@ mod tests {
             ("DEFAULT_USER_UID", "4294967295:0"),
             ("SESSION_GRACE_S", "-1"),
             ("MAX_SESSIONS", "0"),
+            ("RECORD_TERMINALS", "on"),
         ] {
             let line = with([(name, value)]).unwrap_err().to_string();
             assert!(line.starts_with(&format!("{name}={value:?} can't be used: it takes ")) && !line.contains('\n'), "{line}");

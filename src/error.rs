@@ -42,6 +42,11 @@ pub enum Error {
     RevisionMismatch { revision: u64 },
     #[error("the container has no session {0}: it may have ended")]
     SessionNotFound(Uuid),
+    #[error("the container has no recording of session {0}'s output")]
+    RecordingNotFound(Uuid),
+    /// Only the recording of a session that is over is removed.
+    #[error("session {0} goes on, and so does its recording: end it first")]
+    RecordingGoesOn(Uuid),
     #[error("there are {limit} {what}, which is all there may be")]
     TooManySessions { what: &'static str, limit: usize },
     /// The container's status does not allow the action.

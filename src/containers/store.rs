@@ -8,6 +8,7 @@
 //!   change.json      a change is under way: whether the container was up before it
 //!   deleted.json     container.json's name once a deletion is decided; deleted-with-volumes.json if those go, too
 //!   app/             the mount; see `files` for what stands beside it during an upload
+//!   recordings/      `terminal::recording`'s
 //! ```
 //! A folder with neither of the two `.json` files is a creation that a crash cut short if it says so, or is empty, and is taken
 //! away; else nobody knows what it is, and it is left alone. `.answers` is `http::answers`'.

@@ -259,7 +259,7 @@ fn rendered(response: &HttpResponse, id: Uuid, development: bool) -> Option<(Fai
     }
 }
 
-/// A request's name in the action log: the last word of its route, or what its method does to the noun.
+/// A request's name in the action log: the last word of its route that stands for itself, or what its method does to the noun.
 fn action(method: &str, route: Option<&str>) -> String {
     let Some(route) = route else { return "none".into() };
     let verb = match (method, route) {
@@ -271,7 +271,7 @@ fn action(method: &str, route: Option<&str>) -> String {
         ("DELETE", "/containers/{cuid}") => "delete",
         (_, route) => match route.strip_prefix("/containers/batch/") {
             Some(verb) => return format!("batch_{verb}"),
-            None => route.rsplit('/').next().unwrap_or_default(),
+            None => route.rsplit('/').find(|word| !word.starts_with('{')).unwrap_or_default(),
         },
     };
     verb.to_owned()

@@ -182,7 +182,9 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             (StatusCode::NOT_FOUND, "not_found", "NETWORK_NOT_FOUND", json!({"field": "network", "provided": name}))
         }
         Error::SessionNotFound(id) => (StatusCode::NOT_FOUND, "not_found", "SESSION_NOT_FOUND", json!({"session": id})),
+        Error::RecordingNotFound(id) => (StatusCode::NOT_FOUND, "not_found", "RECORDING_NOT_FOUND", json!({"session": id})),
         Error::NameTaken { .. }
+        | Error::RecordingGoesOn(_)
         | Error::TooManySessions { .. }
         | Error::PortConflict { .. }
         | Error::Drifted
@@ -221,6 +223,9 @@ fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::TooManySessions { what, limit } => {
             let details = json!({"what": what, "limit": limit});
             (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "TOO_MANY_SESSIONS", details)
+        }
+        Error::RecordingGoesOn(id) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "SESSION_RUNNING", json!({"session": id}))
         }
         Error::Drifted => (StatusCode::CONFLICT, "conflict", "DRIFTED", json!({"field": "overwrite"})),
         Error::RevisionMismatch { revision } => {

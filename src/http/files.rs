@@ -154,18 +154,23 @@ pub(crate) async fn download(
         NamedFile::from_file(file, wanted.file_name().unwrap_or_default()).map_err(Error::io("look at the file"))
     })
     .await?;
-    let mut response = file.set_content_disposition(attachment(&name)).into_response(&request);
+    Ok(sent(file, &name, &request))
+}
+
+/// A file as it is sent, whole or in ranges, to be kept under this name.
+pub(super) fn sent(file: NamedFile, name: &str, request: &HttpRequest) -> HttpResponse {
+    let mut response = file.set_content_disposition(attachment(name)).into_response(request);
     if response.status().is_client_error() {
         // It carries the file's headers, and an error is no file. Only which ranges there are is of use.
         let mut refusal = HttpResponse::build(response.status());
         if let Some(range) = response.headers().get(header::CONTENT_RANGE) {
             refusal.insert_header((header::CONTENT_RANGE, range.clone()));
         }
-        return Ok(refusal.finish());
+        return refusal.finish();
     }
     // What a container wrote is never a page of this server.
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
-    Ok(response)
+    response
 }
 
 /// `GET /containers/{cuid}/download-zip`
@@ -197,7 +202,7 @@ fn attachment(name: &str) -> ContentDisposition {
 }
 
 /// Runs disk work where it keeps no request waiting.
-async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> ApiResult<T> {
+pub(super) async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> ApiResult<T> {
     let ran = actix_web::web::block(work).await;
     ran.unwrap_or_else(|error| Err(Error::io("finish the disk work")(std::io::Error::other(error)))).map_err(ApiError::from)
 }

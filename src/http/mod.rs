@@ -12,6 +12,7 @@ mod fingerprint;
 mod health;
 mod idempotency;
 mod list;
+mod recordings;
 mod request;
 mod sessions;
 mod socket;
@@ -172,6 +173,12 @@ fn routes(config: &mut ServiceConfig) {
     at("/containers/{cuid}/download-zip", "GET", vec![get().to(files::download_zip)]);
     at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);
     at("/containers/{cuid}/sessions/{session}", "DELETE", vec![delete().to(sessions::end)]);
+    at("/containers/{cuid}/recordings", "GET, HEAD", vec![read().to(recordings::list)]);
+    at(
+        "/containers/{cuid}/recordings/{session}",
+        "GET, HEAD, DELETE",
+        vec![read().to(recordings::download), delete().to(recordings::remove)],
+    );
     at("/ws/{cuid}", "GET", vec![get().to(terminal::open)]);
 }
 

@@ -48,10 +48,15 @@ pub(crate) async fn list(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> A
 /// `DELETE /containers/{cuid}/sessions/{session}`
 pub(crate) async fn end(app: Data<App>, path: CuidPath, _: Query<NoQuery>, request: HttpRequest) -> ApiResult<HttpResponse> {
     app.containers.get(path.0).await?;
-    let text = request.match_info().query("session");
-    let session = text.parse().map_err(|_| Error::invalid("INVALID_SESSION", "session", "a session's id is a UUID", text))?;
+    let session = id(&request)?;
     let exit_code = app.sessions.end(path.0, session).await?;
     Ok(HttpResponse::Ok().json(json!({"session": session, "status": "ended", "exit_code": exit_code})))
+}
+
+/// The session in the path.
+pub(super) fn id(request: &HttpRequest) -> Result<Uuid, Error> {
+    let text = request.match_info().query("session");
+    text.parse().map_err(|_| Error::invalid("INVALID_SESSION", "session", "a session's id is a UUID", text))
 }
 
 impl From<Listed> for SessionView {

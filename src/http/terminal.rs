@@ -20,10 +20,10 @@ use super::{
     socket::Connection,
 };
 use crate::{
-    action_log::{Entry, Terminal},
+    action_log::{Entry, Recording, Terminal},
     domain::status::Action,
     error::Error,
-    terminal::{Mode, Open, SessionEnd, Speaker, View, Viewer, framing::Framing},
+    terminal::{Mode, Open, Origin, Recorded, SessionEnd, Speaker, View, Viewer, framing::Framing},
 };
 
 #[derive(Deserialize)]
@@ -91,8 +91,9 @@ async fn begin(app: &App, request: &HttpRequest, open: Open, view: View) -> ApiR
     let needs_program = matches!(open.settled_mode(), Some(Mode::Shell | Mode::Exec));
     app.containers.check(open.cuid, if needs_program { Action::Exec } else { Action::Attach }).await?;
     let (log, line) = (app.log.clone(), line(request, request_id(request)));
+    let origin = Origin { folder: app.containers.folder(open.cuid)?, user: line.user.clone(), remote: line.remote.clone() };
     let on_end = move |end: SessionEnd| log.record(&ended(line, &end));
-    Ok(app.sessions.open(open, view, on_end)?)
+    Ok(app.sessions.open(open, view, origin, on_end)?)
 }
 
 /// Refuses the first parameter that is given where it makes no sense.
@@ -147,7 +148,21 @@ fn ended(line: Entry, end: &SessionEnd) -> Entry {
         duration_ms: u64::try_from(end.duration.as_millis()).unwrap_or(u64::MAX),
         bytes_in: end.bytes_in,
         bytes_out: end.bytes_out,
-        terminal: Some(Terminal { session: end.session.to_string(), mode, exit_code: end.exit_code }),
+        terminal: Some(Terminal {
+            session: end.session.to_string(),
+            mode,
+            exit_code: end.exit_code,
+            recorded: end.recorded.as_ref().map(recorded),
+        }),
         ..line
     }
+}
+
+fn recorded(Recorded { file, full, truncated }: &Recorded) -> Recording {
+    let recording = match file {
+        None => "failed",
+        Some(_) if *full => "full",
+        Some(_) => "metadata",
+    };
+    Recording { recording, recording_file: file.clone(), recording_truncated: *truncated }
 }

@@ -203,7 +203,7 @@ impl Hub {
         }
     }
 
-    fn views(&self) -> MutexGuard<'_, Views> {
+    pub(super) fn views(&self) -> MutexGuard<'_, Views> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

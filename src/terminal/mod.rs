@@ -17,6 +17,8 @@ pub mod utf8;
 
 mod feed;
 mod hub;
+mod notes;
+mod recording;
 mod refusal;
 mod registry;
 mod room;
@@ -27,6 +29,7 @@ mod transport;
 mod views;
 
 pub use hub::{Figures, View, Viewer};
+pub use recording::{Document, Origin, Recorded, Recording, Recordings, State};
 pub use registry::{Listed, Sessions};
 pub use speaker::Speaker;
 
@@ -153,6 +156,8 @@ pub struct SessionEnd {
     /// What it was sent for its program, and what was sent of its output.
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// What was kept of it, where sessions are recorded.
+    pub recorded: Option<Recorded>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{
 
 use chrono::{DateTime, Local};
 use tokio::{
+    runtime::Handle,
     select,
     sync::{mpsc, watch},
     time::{sleep, timeout},
@@ -20,7 +21,8 @@ use crate::{
     engine::{Engine, processes::leftovers},
     error::{Error, Result},
     terminal::{
-        Figures, Mode, Open, SessionEnd, Speaker, View, Viewer, hub::Hub, protocol::ClientFrame, session::Session, speaker::Said,
+        Figures, Mode, Open, Origin, Recordings, SessionEnd, Speaker, View, Viewer, hub::Hub, protocol::ClientFrame,
+        recording::Recorder, session::Session, speaker::Said,
     },
 };
 
@@ -38,6 +40,7 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(3);
 pub struct Sessions {
     engine: Engine,
     config: TerminalConfig,
+    recordings: Recordings,
     all: Arc<Mutex<HashMap<Uuid, Entry>>>,
     /// Whether what an earlier life of the server left behind is gone; no program starts before.
     swept: watch::Sender<bool>,
@@ -65,9 +68,10 @@ pub struct Listed {
 }
 
 impl Sessions {
-    /// None yet. Their programs start once [`Sessions::sweep`] was called.
-    pub fn new(config: TerminalConfig, engine: Engine) -> Self {
+    /// None yet. Their programs start once [`Sessions::sweep`] was called. What is not to end with their clients' connections runs on `runtime`.
+    pub fn new(config: TerminalConfig, engine: Engine, runtime: Handle) -> Self {
         Self {
+            recordings: Recordings::new(config.record, runtime),
             engine,
             config,
             all: Arc::default(),
@@ -76,6 +80,11 @@ impl Sessions {
             viewers: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         }
+    }
+
+    /// What is recorded of sessions.
+    pub fn recordings(&self) -> &Recordings {
+        &self.recordings
     }
 
     /// Ends what sessions in these containers left behind in an earlier life of the server. Those of this life wait for it,
@@ -93,7 +102,13 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::TooManySessions`].
-    pub fn open(&self, open: Open, view: View, on_end: impl FnOnce(SessionEnd) + Send + 'static) -> Result<(Speaker, Viewer)> {
+    pub fn open(
+        &self,
+        open: Open,
+        view: View,
+        origin: Origin,
+        on_end: impl FnOnce(SessionEnd) + Send + 'static,
+    ) -> Result<(Speaker, Viewer)> {
         let id = Uuid::new_v4();
         let (input, said) = mpsc::channel(INPUT_FRAMES);
         let (hub, stop) = (Arc::new(Hub::new(id)), self.shutdown.child_token());
@@ -113,6 +128,7 @@ impl Sessions {
             }
             all.insert(id, entry.clone());
         }
+        let recorder = self.recordings.begin(&hub, &open, &end, origin);
         let session = Session {
             engine: self.engine.clone(),
             open,
@@ -124,12 +140,12 @@ impl Sessions {
             end,
         };
         // Never aborted: a session that is being started when its viewers go must still clean up after itself.
-        self.tasks.spawn(self.clone().live(id, session, on_end));
+        self.tasks.spawn(self.clone().live(id, session, recorder, on_end));
         Ok((Speaker::new(Some(entry.said), viewer.id), viewer))
     }
 
     /// Runs a session, and forgets it when nobody will come back to it.
-    async fn live(self, id: Uuid, session: Session, on_end: impl FnOnce(SessionEnd)) {
+    async fn live(self, id: Uuid, session: Session, recorder: Option<Recorder>, on_end: impl FnOnce(SessionEnd)) {
         let _known = Known { sessions: &self, id };
         let (hub, stop) = (session.hub.clone(), session.stop.clone());
         let mut swept = self.swept.subscribe();
@@ -137,7 +153,11 @@ impl Sessions {
             _ = swept.wait_for(|swept| *swept) => {}
             () = stop.cancelled() => {}
         }
-        on_end(session.run().await);
+        let mut end = session.run().await;
+        if let Some(recorder) = recorder {
+            end.recorded = Some(recorder.end(&end).await);
+        }
+        on_end(end);
         // Who lost its connection in the last moment comes back for the end.
         select! {
             () = hub.collected() => {}

@@ -71,6 +71,7 @@ impl SessionEnd {
             exit_code: None,
             bytes_in: 0,
             bytes_out: 0,
+            recorded: None,
         }
     }
 }

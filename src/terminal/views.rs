@@ -8,7 +8,13 @@ use uuid::Uuid;
 use crate::{
     engine::exec::{Piece, Size, Source},
     error::Error,
-    terminal::{Close, Event, Mode, framing::Framing, history::History, protocol::ServerFrame},
+    terminal::{
+        Close, Event, Mode,
+        framing::Framing,
+        history::History,
+        notes::{Note, Place},
+        protocol::ServerFrame,
+    },
 };
 
 /// The most output in one message, in bytes.
@@ -21,6 +27,8 @@ const ERRORS: usize = 64;
 pub(super) struct Views {
     pub history: History,
     pub seats: Vec<Seat>,
+    /// The recorder's place, which is no viewer's: nobody waits for it, and it is not counted.
+    pub recorder: Option<Place>,
     /// The mode that viewers were told.
     pub ready: Option<Mode>,
     /// The terminal's size.
@@ -32,7 +40,7 @@ pub(super) struct Views {
     pub awaited: Option<u64>,
     /// Half a character that waits for its other half while the other source goes on.
     half: Option<(Source, Vec<u8>)>,
-    /// The highest offset that any viewer got to.
+    /// The highest offset that any viewer or the recorder got to.
     given: u64,
     /// Who typed last.
     typist: Option<u64>,
@@ -108,6 +116,7 @@ impl Views {
 
     pub(super) fn wake_all(&self) {
         self.seats.iter().for_each(|seat| seat.wake.notify_one());
+        self.recorder.iter().for_each(Place::wake);
     }
 
     /// Whether the session's own client, the last that came to type, is so many bytes behind.
@@ -135,7 +144,21 @@ impl Views {
 
     fn take_size_of(&mut self, viewer: u64) -> Option<Size> {
         let size = self.seats.iter().find(|seat| seat.viewer == viewer)?.size?;
-        (self.size.replace(size) != Some(size)).then_some(size)
+        if self.size.replace(size) == Some(size) {
+            return None;
+        }
+        if let (Some(recorder), Some(Mode::Shell)) = (&mut self.recorder, self.ready) {
+            recorder.resized(self.history.end(), size);
+        }
+        Some(size)
+    }
+
+    /// What the recorder is to note next; `None` where it has all there is.
+    pub(super) fn note(&mut self) -> Option<Note> {
+        let recorder = self.recorder.as_mut()?;
+        let note = recorder.next(&self.history, self.over.is_some());
+        self.given = self.given.max(recorder.cursor());
+        note
     }
 
     /// What the viewer of `session` is to get next; `None` where it has all there is.

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::harness::{BUSYBOX, TestApp, archive, docker};
 
 /// A small file system of its own at a path, until it is dropped.
-struct Disk(PathBuf);
+pub(crate) struct Disk(pub(crate) PathBuf);
 
 impl Disk {
-    fn mount(path: PathBuf) -> Self {
+    pub(crate) fn mount(path: PathBuf) -> Self {
         fs::create_dir(&path).unwrap();
         as_root(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs", &path.display().to_string()]);
         Self(path)
@@ -26,7 +26,7 @@ impl Disk {
     }
 
     /// Leaves no room on it.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = fs::File::create(self.0.join("filler")).unwrap();
         while file.write_all(&[0; 512]).is_ok() {}
     }

@@ -39,6 +39,11 @@ impl World {
         Self { app: TestApp::start_with([("SESSION_GRACE_S", seconds.to_string())]).await }
     }
 
+    /// One that records its sessions.
+    pub(crate) async fn recording(how: &str) -> Self {
+        Self { app: TestApp::start_with([("RECORD_TERMINALS", how.to_owned())]).await }
+    }
+
     pub(crate) async fn start_process() -> Self {
         Self { app: TestApp::start_process().await }
     }

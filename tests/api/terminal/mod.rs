@@ -8,5 +8,7 @@ mod keys;
 mod manners;
 mod opening;
 mod programs;
+mod recording;
+mod recording_bounds;
 mod resume;
 mod streams;
