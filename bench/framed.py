@@ -18,10 +18,11 @@ class Json:
     protocol = None
     data = TEXT
 
-    def __init__(self, server, cuid, argv=None, tty=True, room=ROOM, received=None):
-        query = f"mode=shell&cols={COLS}&rows={ROWS}" if tty else "mode=exec"
-        path = f"/ws/{cuid}?{query}{'&shell=' + argv[0] if argv else ''}"
-        self.ws = WebSocket(server.port, path, server.headers, self.protocol, room, received)
+    def __init__(self, server, cuid, argv=None, tty=True, room=ROOM, received=None, query=None):
+        """`query` is in place of a new session's."""
+        if query is None:
+            query = (f"mode=shell&cols={COLS}&rows={ROWS}" if tty else "mode=exec") + (f"&shell={argv[0]}" if argv else "")
+        self.ws, self.session = WebSocket(server.port, f"/ws/{cuid}?{query}", server.headers, self.protocol, room, received), None
         if self.ws.protocol != self.protocol:
             self.close()
             raise NotSpoken(self.name)
@@ -42,10 +43,20 @@ class Json:
 
     def some(self):
         """The output in the next frame that has any."""
-        while (frame := self.ws.json())["type"] not in ("stdout", "stderr"):
-            if frame["type"] != "ready":
-                raise SystemExit(f"bench: {frame} where output was due")
-        return base64.b64decode(frame["data"]) if frame["encoding"] == "base64" else frame["data"].encode()
+        while True:
+            opcode, begins, ends = self.ws.frame()
+            if (some := self.output(opcode, bytes(self.ws.buffer[begins:ends]))) is not None:
+                return some
+
+    def output(self, opcode, payload):
+        """What of a program's output is in a frame."""
+        frame = json.loads(payload) if opcode == TEXT else {"type": f"of opcode {opcode}"}
+        if frame["type"] in ("stdout", "stderr"):
+            return base64.b64decode(frame["data"]) if frame["encoding"] == "base64" else frame["data"].encode()
+        if frame["type"] != "ready":
+            raise SystemExit(f"bench: a frame {frame} where output was due")
+        self.session = frame["session"]
+        return None
 
     def until(self, words):
         output = b""
@@ -89,11 +100,8 @@ class Binary(Json):
     def typed(self, data):
         return masked(BINARY, data)
 
-    def some(self):
-        while True:
-            opcode, begins, ends = self.ws.frame()
-            if opcode == BINARY:
-                return bytes(self.ws.buffer[begins + 8 : ends])
+    def output(self, opcode, payload):
+        return payload[8:] if opcode == BINARY else super().output(opcode, payload)
 
     def drain(self, total):
         ws = self.ws

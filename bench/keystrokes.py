@@ -45,8 +45,8 @@ def rounds(ways, keys, times, pause, number=ROUNDS):
 def table(medians, worst):
     lines = ["| way | median, µs | to the limit | p99, µs | to the limit |", "| --- | --- | --- | --- | --- |"]
     for name in medians:
-        shares = (spread(ratios(figures[name], figures[LIMIT]), 2) for figures in (medians, worst))
-        lines.append("| {} | {} | {} | {} | {} |".format(name, spread(medians[name], 0), next(shares), spread(worst[name], 0), next(shares)))
+        cells = (f"{spread(figures[name], 0)} | {spread(ratios(figures[name], figures[LIMIT]), 2)}" for figures in (medians, worst))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
@@ -65,8 +65,9 @@ def measure():
     rows = [*to_the_limit("a keystroke's median", (1.5, 1.5), medians), *to_the_limit("its 99th percentile", (2, 2), worst)]
     return rows, [
         "## Keystrokes", "", *table(medians, worst), "",
-        f"A byte to `cat` on a TTY that is raw, and back. {ROUNDS} rounds, in each {AT_ONCE['times']} times {AT_ONCE['keys']} keys by each way, the next as soon",
-        "as the last one's echo is there. The limit is an exec attached at the engine's socket. \"This client alone\" is the same code",
-        f"with a loopback server that does nothing but echo. {TYPED['pause'] * 1000:.0f} ms apart, when every processor has gone to sleep between two keys:", "",
+        f"A byte to `cat` on a TTY that is raw, and back. {ROUNDS} rounds, in each {AT_ONCE['times']} times {AT_ONCE['keys']} keys by each way,",
+        "the next as soon as the last one's echo is there. The limit is an exec attached at the engine's socket. \"This client alone\" is",
+        f"the same code with a loopback server that does nothing but echo. With {TYPED['pause'] * 1000:.0f} ms before each key, in which all",
+        "processors go to sleep:", "",
         *table(typed_medians, typed_worst),
     ]

@@ -46,6 +46,10 @@ def measure():
         for what, (image, shell) in SHELLS.items():
             figures = rounds(server, ways, image, shell)
             rows += to_the_limit(f"until the first prompt of {what}", (1.15, 1.15), figures)
-            section += [f"| {what} | {name} | {spread(took)} | {spread(ratios(took, figures[LIMIT]), 2)} |" for name, took in figures.items()]
+            for name, took in figures.items():
+                section.append(f"| {what} | {name} | {spread(took)} | {spread(ratios(took, figures[LIMIT]), 2)} |")
             say(f"prompt: {what}")
-    return rows, [*section, "", f"{ROUNDS * 2} rounds, from before the connection is made. The limit asks the engine for the very shell, and berth finds it."]
+    return rows, [
+        *section, "",
+        f"{ROUNDS * 2} rounds, from before the connection is made. The limit asks the engine for the very shell, and berth finds it.",
+    ]

@@ -13,7 +13,7 @@ import sys
 from bounds import ends_within
 from report import ROOT, TABLE, machine, write
 
-SUBJECTS = ["startup", "steps", "starts", "creates", "by_hand", "keystrokes", "prompt", "throughput", "sessions"]
+SUBJECTS = ["startup", "steps", "starts", "creates", "by_hand", "keystrokes", "prompt", "throughput", "idle", "stalled", "dropped"]
 THOUSAND = "performance-thousand.md"
 
 

@@ -54,6 +54,6 @@ def measure():
             section.append(f"| from loopback | this client alone, {way.name.split(', ')[1]} | {spread(took, 2)} | | |")
     return rows, [
         *section, "",
-        f"{ROUNDS_AT_ONCE} rounds. Lines of up to 100 characters, by `cat`; the time is from the line that sets it off to the last byte, and every",
-        "byte is counted. \"This client alone\" is the same code with a loopback server that sends frames of 4 KiB that were made before.",
+        f"{ROUNDS_AT_ONCE} rounds. Lines of up to 100 characters, by `cat`; the time is from the line that sets it off to the last byte, and",
+        "every byte is counted. \"This client alone\" is the same code with a loopback server that sends ready frames of 4 KiB.",
     ]

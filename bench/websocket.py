@@ -2,7 +2,6 @@
 what it is in front of. Knows nothing of terminals."""
 
 import base64
-import json
 import os
 import socket
 import struct
@@ -79,6 +78,8 @@ class WebSocket:
             left = self.end - self.at
             self.buffer[:left] = self.buffer[self.at : self.end]
             self.at, self.end = 0, left
+        if self.end == len(self.buffer):
+            raise SystemExit(f"bench: a frame is larger than {self.end} bytes")
         count = self.sock.recv_into(self.view[self.end :])
         if not count:
             raise EOFError("the server closed the connection")
@@ -110,13 +111,6 @@ class WebSocket:
             if opcode != PING:
                 return opcode, begins, self.at
             self.sock.sendall(masked(PONG, self.buffer[begins : self.at]))
-
-    def json(self):
-        """The next frame, which is to be JSON."""
-        opcode, begins, ends = self.frame()
-        if opcode != TEXT:
-            raise SystemExit(f"bench: a frame of opcode {opcode} where JSON was due: {bytes(self.buffer[begins:ends])[:200]}")
-        return json.loads(self.buffer[begins:ends])
 
     def answer_pings(self):
         """Answers what has come, of which nothing is to be anything else than a ping."""
