@@ -47,7 +47,7 @@ impl Application {
         let engine = Engine::connect(&config.docker_host);
         let compose = Compose::new(&config.compose);
         let containers = Containers::open(config, engine.clone(), compose.clone(), runtime.clone())?;
-        let sessions = Sessions::new(config.terminals.clone(), engine.clone(), runtime.clone());
+        let sessions = Sessions::new(config.terminals.clone(), engine.clone(), compose.clone(), runtime.clone());
         let (swept, known) = (sessions.clone(), containers.clone());
         runtime.spawn(async move { swept.sweep(&known.once_watched().await).await });
         let app = Data::new(App::new(config, containers, sessions, engine, compose, log));

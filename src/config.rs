@@ -13,7 +13,7 @@ use std::{
 };
 
 use reader::Reader;
-pub use terminals::{Record, TerminalConfig};
+pub use terminals::{Record, TerminalConfig, Transport};
 
 use crate::domain::{
     owner::Owner,
@@ -308,6 +308,7 @@ mod tests {
             ("DOCKER_HOST", "ssh://host"),
             ("DOCKER_TLS_VERIFY", "1"),
             ("DEFAULT_USER_UID", "4294967295:0"),
+            ("TERMINAL_TRANSPORT", "ssh"),
             ("SESSION_GRACE_S", "-1"),
             ("MAX_SESSIONS", "0"),
             ("RECORD_TERMINALS", "on"),

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -132,7 +132,12 @@ impl Compose {
         let command = command.join(" ");
         let started = std::time::Instant::now();
         point(&format!("before compose {command}"));
-        let mut child = self.spawn(folder, words).map_err(Error::io("start docker compose"))?;
+        let piped = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
+        let mut child = self.spawn(folder, words, &[], piped).map_err(Error::io("start docker compose"))?;
+        // Before it has threads, which each have a priority of their own.
+        if let Some(leader) = child.leader() {
+            let _ = rustix::process::setpriority_process(Some(leader), NICENESS);
+        }
         let stdout = child.stdout.take().map(|pipe| tokio::spawn(tail(pipe)));
         let stderr = child.stderr.take().map(|pipe| tokio::spawn(tail(pipe)));
         let pipe = child.stdin.take();
@@ -155,42 +160,55 @@ impl Compose {
         if status.success() { Ok(stdout) } else { Err(failure(command, status, stderr)) }
     }
 
+    /// Starts the program with these words, with `extra` in its environment, and with these as its standard streams.
     #[expect(clippy::disallowed_methods, reason = "this file owns child processes")]
-    fn spawn(&self, folder: &Path, words: &[&str]) -> std::io::Result<Group> {
+    pub(super) fn spawn(
+        &self,
+        folder: &Path,
+        words: &[&str],
+        extra: &[(&str, &Path)],
+        streams: [Stdio; 3],
+    ) -> std::io::Result<Group> {
         let program: Vec<&OsString> = self.tether.iter().chain(&*self.program).collect();
-        let child = tokio::process::Command::new(program[0])
+        let [stdin, stdout, stderr] = streams;
+        let mut command = tokio::process::Command::new(program[0]);
+        command
             .args(&program[1..])
             .args(words)
             .current_dir(folder)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let child = Group(child);
-        // Before it has threads, which each have a priority of their own.
-        if let Some(leader) = child.leader() {
-            let _ = rustix::process::setpriority_process(Some(leader), NICENESS);
-        }
-        Ok(child)
+            .envs(extra.iter().copied())
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
+            .process_group(0);
+        while_nothing_starts(|| command.spawn()).map(Group)
     }
 }
 
+/// Does what no child may be started beside: starting another, and opening what one would inherit if it were started before that is
+/// marked as not to be.
+pub fn while_nothing_starts<T>(work: impl FnOnce() -> T) -> T {
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _turn = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
 /// A child with a process group of its own, which is ended with it where it is given up before its end.
-struct Group(tokio::process::Child);
+pub struct Group(tokio::process::Child);
 
 impl Group {
-    /// Known for as long as the child has not been waited for, so it can't be another's.
-    fn leader(&self) -> Option<rustix::process::Pid> {
-        self.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()))
-    }
-
-    fn end_group(&self) {
+    /// Kills all of the group, which changes nothing where the child has been waited for.
+    pub fn end_group(&self) {
         if let Some(leader) = self.leader() {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
+    }
+
+    /// Known for as long as the child has not been waited for, so it can't be another's.
+    fn leader(&self) -> Option<rustix::process::Pid> {
+        self.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()))
     }
 }
 
@@ -239,7 +257,7 @@ fn plugin(environment: &[(String, String)]) -> Option<PathBuf> {
 }
 
 /// Reads a pipe to its end and keeps the end.
-async fn tail(mut pipe: impl AsyncRead + Unpin) -> Vec<u8> {
+pub async fn tail(mut pipe: impl AsyncRead + Unpin) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
@@ -261,9 +279,14 @@ async fn read(reader: Option<JoinHandle<Vec<u8>>>) -> String {
 }
 
 fn failure(command: String, status: ExitStatus, stderr: String) -> Error {
-    if stderr.contains("Cannot connect to the Docker daemon") || stderr.contains("error during connect") {
+    if unreachable(&stderr) {
         // Its own words name the socket.
         return Error::EngineUnavailable("docker compose could not reach it".to_owned());
     }
     Error::ComposeFailed { command, exit_code: status.code(), stderr }
+}
+
+/// Whether it says that there is no engine.
+pub(super) fn unreachable(stderr: &str) -> bool {
+    stderr.contains("Cannot connect to the Docker daemon") || stderr.contains("error during connect")
 }

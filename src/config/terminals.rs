@@ -7,11 +7,21 @@ use super::{ConfigError, reader::Reader};
 /// How terminals are kept.
 #[derive(Clone, Debug)]
 pub struct TerminalConfig {
+    pub transport: Transport,
     /// How long a session goes on without a client.
     pub grace: Duration,
     /// How many sessions there may be in all.
     pub max_sessions: usize,
     pub record: Record,
+}
+
+/// Who starts the programs of terminals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The engine, asked by its API.
+    Engine,
+    /// `docker compose exec`, a process of it for each terminal.
+    Compose,
 }
 
 /// What is recorded of terminals.
@@ -27,6 +37,11 @@ pub enum Record {
 impl Reader<'_> {
     pub(super) fn terminals(&self) -> Result<TerminalConfig, ConfigError> {
         Ok(TerminalConfig {
+            transport: self.with("TERMINAL_TRANSPORT", "auto", "auto, engine or compose", |word| match word {
+                "auto" | "engine" => Some(Transport::Engine),
+                "compose" => Some(Transport::Compose),
+                _ => None,
+            })?,
             grace: self.with("SESSION_GRACE_S", "60", "seconds from 0 to 86400", |value| {
                 value.parse().ok().filter(|seconds| *seconds <= 86_400).map(Duration::from_secs)
             })?,

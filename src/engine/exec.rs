@@ -25,7 +25,7 @@ pub const PIECE: usize = 32 * 1024;
 /// Typed at a TTY, these keys have the engine let go of the program, and each is held back until the next one is seen. Its own
 /// are ^P and ^Q, and ^P is a key that people use. There is no way to have none, so these are the least likely: a lone ^^ waits for
 /// the key behind it.
-const DETACH_KEYS: &str = "ctrl-^,ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@";
+pub(super) const DETACH_KEYS: &str = "ctrl-^,ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@";
 /// The exit code of a program that went with its container: killed, by 128 + 9.
 pub const KILLED: i64 = 137;
 /// How long the engine may take to learn that a program ended.

@@ -3,6 +3,7 @@
 //! container has left behind. It knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
 
 pub mod exec;
+pub mod foreign;
 mod hijack;
 pub mod limits;
 pub mod logs;

@@ -104,7 +104,10 @@ impl Engine {
     }
 
     /// The engine's own time, as its event stream takes it.
-    async fn clock(&self) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    pub async fn clock(&self) -> Result<Option<String>> {
         let time = self.docker()?.info().await.map_err(failed)?.system_time;
         Ok(time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok()).map(|time| time.timestamp().to_string()))
     }

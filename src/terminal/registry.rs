@@ -16,7 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    config::TerminalConfig,
+    compose::cli::Compose,
+    config::{TerminalConfig, Transport},
     domain::id::Cuid,
     engine::{Engine, processes::leftovers},
     error::{Error, Result},
@@ -39,6 +40,8 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Sessions {
     engine: Engine,
+    /// By which programs are started, if not by the engine itself.
+    compose: Option<Compose>,
     config: TerminalConfig,
     recordings: Recordings,
     all: Arc<Mutex<HashMap<Uuid, Entry>>>,
@@ -69,10 +72,11 @@ pub struct Listed {
 
 impl Sessions {
     /// None yet. Their programs start once [`Sessions::sweep`] was called. What is not to end with their clients' connections runs on `runtime`.
-    pub fn new(config: TerminalConfig, engine: Engine, runtime: Handle) -> Self {
+    pub fn new(config: TerminalConfig, engine: Engine, compose: Compose, runtime: Handle) -> Self {
         Self {
             recordings: Recordings::new(config.record, runtime),
             engine,
+            compose: Some(compose).filter(|_| config.transport == Transport::Compose),
             config,
             all: Arc::default(),
             swept: watch::Sender::new(false),
@@ -131,6 +135,7 @@ impl Sessions {
         let recorder = self.recordings.begin(&hub, &open, &end, origin);
         let session = Session {
             engine: self.engine.clone(),
+            compose: self.compose.clone(),
             open,
             said,
             hub: hub.clone(),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    compose::cli::Compose,
     engine::{Engine, processes::Marker},
     error::{Error, Result},
     terminal::{
@@ -37,6 +38,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 pub(super) struct Session {
     pub engine: Engine,
+    /// By which its program is started, if not by the engine itself.
+    pub compose: Option<Compose>,
     pub open: Open,
     pub said: mpsc::Receiver<Said>,
     pub hub: Arc<Hub>,
@@ -188,7 +191,7 @@ impl Session {
     /// Runs the session's program to its end, and ends all that it started.
     async fn run_program(&mut self, mode: Mode, first: Option<Said>) -> Result<i64> {
         let marker = Marker { cuid: self.open.cuid, session: self.end.session };
-        let (program, input, output) = Program::start(&self.engine, marker, &self.open, mode).await?;
+        let (program, input, output) = Program::start(&self.engine, self.compose.as_ref(), marker, &self.open, mode).await?;
         let hub = self.hub.clone();
         hub.ready(mode);
         let mut feed = Feed::new(input, mode == Mode::Shell);

@@ -43,7 +43,7 @@ impl TestApp {
     }
 
     /// A server with other settings than the harness's own.
-    pub(crate) async fn start_with<const N: usize>(settings: [(&'static str, String); N]) -> Self {
+    pub(crate) async fn start_with(settings: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let world = TempDir::new().unwrap();
         let folder = |name: &str| world.path().join(name).display().to_string();
         let templates = concat!(env!("CARGO_MANIFEST_DIR"), "/templates").to_owned();
@@ -70,7 +70,7 @@ impl TestApp {
         Self::start_process_with([]).await
     }
 
-    pub(crate) async fn start_process_with<const N: usize>(settings: [(&'static str, String); N]) -> Self {
+    pub(crate) async fn start_process_with(settings: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let mut app = Self::start_with(settings).await;
         app.shut_down().await;
         app.spawn().await;

@@ -5,6 +5,7 @@ mod action_log;
 mod answer;
 mod auth;
 mod batch;
+mod compose_exec;
 mod conditions;
 mod containers;
 mod crashes;
@@ -24,6 +25,9 @@ mod orphans;
 mod patch;
 mod spec;
 mod terminal;
+#[path = "terminal/mod.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same tests over the other transport: see `terminal::client`")]
+mod terminal_compose;
 mod together;
 mod values;
 mod volumes;

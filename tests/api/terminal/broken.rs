@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::client::{World, eventually};
-use crate::harness::{BUSYBOX, TestApp};
+use crate::harness::BUSYBOX;
 
 /// Connections to the engine over TCP, to be cut.
 struct Way {
@@ -48,7 +48,7 @@ impl Way {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_whose_way_breaks_off_is_told_so_and_leaves_nothing() {
     let way = Way::open().await;
-    let world = World { app: TestApp::start_with([("DOCKER_HOST", format!("tcp://{}", way.address))]).await };
+    let world = World::start_with([("DOCKER_HOST", format!("tcp://{}", way.address))]).await;
     let container = world.idle(BUSYBOX).await;
     // First the engine is to be had again at once, then it is not.
     for is_back in [true, false] {

@@ -29,23 +29,37 @@ pub(crate) struct World {
     pub(crate) app: TestApp,
 }
 
+/// The transport that these tests are run over: they are in the binary twice, as `terminal` and as `terminal_compose`.
+fn transport() -> (&'static str, String) {
+    let transport = if module_path!().contains("terminal_compose") { "compose" } else { "engine" };
+    ("TERMINAL_TRANSPORT", transport.to_owned())
+}
+
 impl World {
     pub(crate) async fn start() -> Self {
-        Self { app: TestApp::start().await }
+        Self::start_with([]).await
+    }
+
+    pub(crate) async fn start_with<const N: usize>(settings: [(&'static str, String); N]) -> Self {
+        Self { app: TestApp::start_with(settings.into_iter().chain([transport()])).await }
     }
 
     /// One whose sessions wait so many seconds for a client to come back.
     pub(crate) async fn with_grace(seconds: u32) -> Self {
-        Self { app: TestApp::start_with([("SESSION_GRACE_S", seconds.to_string())]).await }
+        Self::start_with([("SESSION_GRACE_S", seconds.to_string())]).await
     }
 
     /// One that records its sessions.
     pub(crate) async fn recording(how: &str) -> Self {
-        Self { app: TestApp::start_with([("RECORD_TERMINALS", how.to_owned())]).await }
+        Self::start_with([("RECORD_TERMINALS", how.to_owned())]).await
     }
 
     pub(crate) async fn start_process() -> Self {
-        Self { app: TestApp::start_process().await }
+        Self::start_process_with([]).await
+    }
+
+    pub(crate) async fn start_process_with<const N: usize>(settings: [(&'static str, String); N]) -> Self {
+        Self { app: TestApp::start_process_with(settings.into_iter().chain([transport()])).await }
     }
 
     /// A running container.

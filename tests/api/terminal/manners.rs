@@ -129,7 +129,7 @@ async fn a_container_has_thirty_two_sessions_and_who_left_one_makes_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_has_as_many_sessions_as_it_is_told() {
-    let world = World { app: crate::harness::TestApp::start_with([("MAX_SESSIONS", "2".to_owned())]).await };
+    let world = World::start_with([("MAX_SESSIONS", "2".to_owned())]).await;
     let (one, two) = (world.idle(BUSYBOX).await, world.idle(BUSYBOX).await);
     let (mut client, _) = world.ready(&one, "mode=exec").await;
     let _other = world.ready(&two, "mode=exec").await;

@@ -1,7 +1,7 @@
 //! Terminals against the real engine.
 
 mod broken;
-mod client;
+pub(crate) mod client;
 mod endings;
 mod inside;
 mod keys;

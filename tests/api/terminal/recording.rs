@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::client::{Container, World};
 use crate::{
     answer::Answer,
-    harness::{BUSYBOX, PYTHON, TestApp, until},
+    harness::{BUSYBOX, PYTHON, until},
 };
 
 /// A cast, taken apart.
@@ -168,8 +168,7 @@ async fn nothing_is_kept_unless_it_is_asked_for_and_metadata_is_no_output() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorder_is_no_viewer_and_keeps_no_session_alive() {
-    let app = TestApp::start_with([("RECORD_TERMINALS", "full".to_owned()), ("SESSION_GRACE_S", "1".to_owned())]).await;
-    let world = World { app };
+    let world = World::start_with([("RECORD_TERMINALS", "full".to_owned()), ("SESSION_GRACE_S", "1".to_owned())]).await;
     let container = world.idle(BUSYBOX).await;
     let (client, ready) = world.ready(&container, "mode=exec").await;
     let listed = &world.sessions(&container).await[0];

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     disk::Disk,
-    harness::{BUSYBOX, PYTHON, TestApp},
+    harness::{BUSYBOX, PYTHON},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,8 +83,7 @@ async fn the_oldest_recordings_make_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_a_recording_that_says_where_it_was_cut() {
-    let app = TestApp::start_process_with([("RECORD_TERMINALS", "full".to_owned())]).await;
-    let mut world = World { app };
+    let mut world = World::start_process_with([("RECORD_TERMINALS", "full".to_owned())]).await;
     let container = world.idle(BUSYBOX).await;
     let (mut client, ready) = world.ready(&container, "mode=shell").await;
     client.type_in("echo be''fore\n").await;
@@ -138,7 +137,7 @@ async fn a_full_disk_ends_the_recording_and_not_the_session() {
     let place = TempDir::new().unwrap();
     let disk = Disk::mount(place.path().join("disk"));
     let settings = [("DATA_DIR", disk.0.join("data").display().to_string()), ("RECORD_TERMINALS", "full".to_owned())];
-    let world = World { app: TestApp::start_with(settings).await };
+    let world = World::start_with(settings).await;
     let container = world.idle(PYTHON).await;
     let (mut client, ready) = world.ready(&container, "mode=exec").await;
     client.type_in("echo before\n").await;

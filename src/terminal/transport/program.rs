@@ -1,10 +1,12 @@
-//! A session's program as an exec of the engine's: started, signalled, sized, and ended with all that it started.
+//! A session's program: started, signalled, sized, and ended with all that it started.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::{Input, Output, compose::Line};
 use crate::{
+    compose::cli::Compose,
     engine::{
         Engine,
         exec::{self, Command, Exec, Size},
@@ -32,28 +34,47 @@ pub(in crate::terminal) struct Program {
     /// The engine's id.
     id: String,
     tty: bool,
+    /// What is between it and us, if not the engine alone.
+    line: Option<Line>,
 }
 
 impl Program {
-    /// Starts what `open` asks for, and waits until it runs.
+    /// Starts what `open` asks for, by `compose` if it is given, else by the engine itself, and waits until it runs.
     ///
     /// # Errors
     /// [`Error::EngineRefused`] in the engine's words where it can't be run, [`Error::EngineUnavailable`]. Nothing runs then.
     pub(in crate::terminal) async fn start(
         engine: &Engine,
+        compose: Option<&Compose>,
         marker: Marker,
         open: &Open,
         mode: Mode,
-    ) -> Result<(Self, exec::Input, exec::Output)> {
-        let Exec { id, mut output, input } = engine.exec(open.cuid, &command(open, mode, marker)).await?;
+    ) -> Result<(Self, Input, Output)> {
+        let command = command(open, mode, marker);
+        let (id, line, input, mut output) = match compose {
+            None => {
+                let Exec { id, input, output } = engine.exec(open.cuid, &command).await?;
+                (id, None, Input::Engine(input), Output::Engine(output))
+            }
+            Some(compose) => {
+                let (id, line, input, output) = Line::open(engine, compose, marker, &command).await?;
+                (id, Some(line), Input::Compose(input), Output::Compose(output))
+            }
+        };
         let started = timeout(START, started(engine, &id)).await.unwrap_or_else(|_| {
             Err(Error::EngineUnavailable(format!("it did not start the terminal's program within {} s", START.as_secs())))
         });
         let state = started.as_ref().ok().and_then(Option::as_ref);
         let processes = Processes::find(engine, id.clone(), marker, open.user.clone(), mode == Mode::Shell, state).await;
-        let program = Self { processes, engine: engine.clone(), id, tty: mode == Mode::Shell };
+        let program = Self { processes, engine: engine.clone(), id, tty: mode == Mode::Shell, line };
         match started {
-            Ok(Some(exec::State { pid: Some(_), .. })) => Ok((program, input, output)),
+            Ok(Some(exec::State { pid: Some(_), .. })) => {
+                if program.line.is_some() {
+                    // It has none yet, and needs none if it has already ended.
+                    let _ = program.resize(open.size()).await;
+                }
+                Ok((program, input, output))
+            }
             Ok(_) => Err(refused(&mut output).await),
             Err(error) => {
                 // Nobody knows whether it runs.
@@ -104,9 +125,18 @@ impl Program {
     /// Whether it goes on, by the engine.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`] where nobody can say.
+    /// [`Error::EngineUnavailable`] where nobody can say, or the way to it is lost.
     pub(in crate::terminal) async fn go_on(&self) -> Result<bool> {
-        self.processes.go_on().await
+        // Looked at first, because it also ends with the program.
+        let lost = match &self.line {
+            Some(line) => line.is_lost().await,
+            None => false,
+        };
+        let goes_on = self.processes.go_on().await?;
+        if goes_on && lost {
+            return Err(Error::EngineUnavailable("docker compose exec has ended before the terminal's program".to_owned()));
+        }
+        Ok(goes_on)
     }
 }
 
@@ -139,7 +169,7 @@ async fn started(engine: &Engine, id: &str) -> Result<Option<exec::State>> {
 }
 
 /// The engine's own words on why the program does not run: it writes them where the program's output would be.
-async fn refused(output: &mut exec::Output) -> Error {
+async fn refused(output: &mut Output) -> Error {
     let mut words = Vec::new();
     while let Ok(Ok(Some(piece))) = timeout(START, output.next()).await {
         if words.len() < WORDS {
