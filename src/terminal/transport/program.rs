@@ -22,8 +22,9 @@ const HOME: &str = "/app";
 const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
 /// How long the engine may take to start a program.
 const START: Duration = Duration::from_secs(60);
-/// How often the engine is asked whether it has; it takes some 40 ms.
-const START_POLL: Duration = Duration::from_millis(2);
+/// How long before it is first asked whether it has, and then how often: it takes some 40 ms, and longer while it is busy with answers.
+const START_FIRST: Duration = Duration::from_millis(12);
+const START_POLL: Duration = Duration::from_millis(3);
 /// How much of the engine's words is told where it could not.
 const WORDS: usize = 4096;
 
@@ -160,6 +161,7 @@ fn command(open: &Open, mode: Mode, marker: Marker) -> Command {
 
 /// Waits until the engine has started the program, or failed to: without a pid, or without a state where the container went.
 async fn started(engine: &Engine, id: &str) -> Result<Option<exec::State>> {
+    tokio::time::sleep(START_FIRST).await;
     loop {
         match engine.exec_state(id).await? {
             Some(exec::State { pid: None, exit_code: None, .. }) => tokio::time::sleep(START_POLL).await,
