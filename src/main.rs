@@ -1,11 +1,14 @@
 //! The `berth` program: settings, log, listener, run.
 
-use std::{net::TcpListener, process::ExitCode};
+use std::{net::TcpListener, process::ExitCode, time::Duration};
 
 use berth::{app::Application, config::Config};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// How long blocking work may still take once all else is over.
+const STUCK: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match run() {
@@ -24,7 +27,10 @@ fn run() -> Result<(), String> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     allow_many_files();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
-    runtime.block_on(serve(&config))
+    let served = runtime.block_on(serve(&config));
+    // Work at a disk that hangs must not keep the server from ending: the next one may have begun.
+    runtime.shutdown_timeout(STUCK);
+    served
 }
 
 /// Takes as many open files as there may be: a terminal needs three, and the usual limit is 1,024. Our children inherit it, which changes

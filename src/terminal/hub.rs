@@ -35,7 +35,6 @@ pub(super) struct Hub {
     room: Notify,
     /// How many viewers there are that may type.
     clients: watch::Sender<usize>,
-    over: CancellationToken,
     /// Cancelled when a client has shown that it has heard all, the end included.
     collected: CancellationToken,
 }
@@ -76,7 +75,6 @@ impl Hub {
             next_viewer: 0.into(),
             room: Notify::new(),
             clients: watch::Sender::new(0),
-            over: CancellationToken::new(),
             collected: CancellationToken::new(),
         }
     }
@@ -148,12 +146,6 @@ impl Hub {
         let mut views = self.views();
         views.finish(outcome, close);
         views.wake_all();
-        self.over.cancel();
-    }
-
-    /// Waits for [`Hub::finish`].
-    pub(super) async fn over(&self) {
-        self.over.cancelled().await;
     }
 
     /// Waits until a client has shown that it has heard all.

@@ -12,7 +12,10 @@ use tokio::{
     sync::{mpsc, watch},
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -61,6 +64,8 @@ struct Entry {
     hub: Arc<Hub>,
     said: mpsc::Sender<Said>,
     stop: CancellationToken,
+    /// Cancelled when it is off the list: over, and what is recorded of it written.
+    done: CancellationToken,
 }
 
 /// A session in a list.
@@ -117,7 +122,9 @@ impl Sessions {
         let (input, said) = mpsc::channel(INPUT_FRAMES);
         let (hub, stop) = (Arc::new(Hub::new(id)), self.shutdown.child_token());
         let end = SessionEnd::new(id, &open);
-        let entry = Entry { cuid: open.cuid, started: end.started, hub: hub.clone(), said: input, stop: stop.clone() };
+        let done = CancellationToken::new();
+        let (cuid, started) = (open.cuid, end.started);
+        let entry = Entry { cuid, started, hub: hub.clone(), said: input, stop: stop.clone(), done: done.clone() };
         let size = (open.settled_mode() == Some(Mode::Shell)).then(|| open.size());
         let viewer = hub.join(View { size, ..view }, self.viewers.token())?;
         {
@@ -145,13 +152,20 @@ impl Sessions {
             end,
         };
         // Never aborted: a session that is being started when its viewers go must still clean up after itself.
-        self.tasks.spawn(self.clone().live(id, session, recorder, on_end));
+        self.tasks.spawn(self.clone().live(id, session, recorder, on_end, done));
         Ok((Speaker::new(Some(entry.said), viewer.id), viewer))
     }
 
     /// Runs a session, and forgets it when nobody will come back to it.
-    async fn live(self, id: Uuid, session: Session, recorder: Option<Recorder>, on_end: impl FnOnce(SessionEnd)) {
-        let _known = Known { sessions: &self, id };
+    async fn live(
+        self,
+        id: Uuid,
+        session: Session,
+        recorder: Option<Recorder>,
+        on_end: impl FnOnce(SessionEnd),
+        done: CancellationToken,
+    ) {
+        let _known = Known { sessions: &self, id, _done: done.drop_guard() };
         let (hub, stop) = (session.hub.clone(), session.stop.clone());
         let mut swept = self.swept.subscribe();
         select! {
@@ -203,8 +217,7 @@ impl Sessions {
     pub async fn end(&self, cuid: Cuid, session: Uuid) -> Result<Option<i64>> {
         let entry = self.find(cuid, session)?;
         entry.stop.cancel();
-        entry.hub.over().await;
-        self.all().remove(&session);
+        entry.done.cancelled().await;
         Ok(entry.hub.figures().exit_code)
     }
 
@@ -249,6 +262,7 @@ fn victim(all: &HashMap<Uuid, Entry>, counts: impl Fn(&Entry) -> bool, limit: us
 struct Known<'a> {
     sessions: &'a Sessions,
     id: Uuid,
+    _done: DropGuard,
 }
 
 impl Drop for Known<'_> {

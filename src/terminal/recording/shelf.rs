@@ -195,15 +195,18 @@ impl Shelf {
         Ok(())
     }
 
-    /// Removes the oldest until what is left is within the limits. Those that go on stay.
+    /// Removes the oldest until what is left is within the limits. Those that go on stay, and what can't be removed keeps nothing
+    /// else from being.
     pub(super) fn prune(&self, limits: Limits, goes_on: impl Fn(Uuid) -> bool) -> io::Result<()> {
         let (live, old): (Vec<_>, Vec<_>) = self.all()?.into_iter().rev().partition(|name| goes_on(name.session()));
         let mut count = live.len();
         let mut bytes: u64 = live.iter().filter_map(|name| self.cast_bytes(name)).sum();
         for name in old {
             (count, bytes) = (count + 1, bytes + self.cast_bytes(&name).unwrap_or(0));
-            if count > limits.count || bytes > limits.bytes {
-                self.remove(&name)?;
+            if (count > limits.count || bytes > limits.bytes)
+                && let Err(error) = self.remove(&name)
+            {
+                tracing::warn!(%error, session = %name.session(), "an old recording could not be removed");
             }
         }
         Ok(())
