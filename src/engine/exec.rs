@@ -80,6 +80,8 @@ pub struct Exec {
 pub struct State {
     /// The container's id at the engine.
     pub container: String,
+    /// Whether it was asked to start and has not ended.
+    pub running: bool,
     /// In the engine's own process namespace; absent while it is being started, and for ever if that failed.
     pub pid: Option<i32>,
     /// Present once it ended, or failed to start (126 or 127, without a pid).
@@ -135,12 +137,27 @@ impl Engine {
         match self.docker()?.inspect_exec(id).await {
             Ok(exec) => Ok(Some(State {
                 container: exec.container_id.unwrap_or_default(),
+                running: exec.running == Some(true),
                 pid: exec.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0),
                 exit_code: exec.exit_code.filter(|_| exec.running != Some(true)),
             })),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(failure) => Err(failed(failure)),
         }
+    }
+
+    /// Whether any program is being started in the container, by whomever.
+    ///
+    /// # Errors
+    /// `EngineUnavailable`, `EngineRefused` where there is no such container.
+    pub async fn starts_any(&self, container: Cuid) -> Result<bool> {
+        let inspected = self.docker()?.inspect_container(&container.to_string(), None).await.map_err(failed)?;
+        for id in inspected.exec_ids.unwrap_or_default() {
+            if matches!(self.exec_state(&id).await?, Some(State { running: true, pid: None, .. })) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The exit code of a program that has ended or is about to; 137 where it went with its container, `None` where it goes on

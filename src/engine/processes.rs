@@ -15,9 +15,10 @@ mod cgroup;
 mod host;
 pub mod inside;
 pub mod leftovers;
+mod marker;
 mod signal;
 
-use std::{fmt, os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use rustix::process::geteuid;
 use tokio::{
@@ -25,7 +26,6 @@ use tokio::{
     sync::Semaphore,
     task::{JoinError, spawn_blocking},
 };
-use uuid::Uuid;
 
 use crate::{
     domain::id::Cuid,
@@ -33,10 +33,9 @@ use crate::{
     error::{Error, Result},
 };
 use cgroup::{Group, Home};
+pub use marker::{Marker, VARIABLE};
 pub use signal::Signal;
 
-/// The marker's variable.
-pub const VARIABLE: &str = "BERTH_SESSION";
 /// How long processes are killed over and over before giving up: some start others while they are being killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a program is asked after where its end can't be waited for.
@@ -51,25 +50,12 @@ static STARTS: Semaphore = Semaphore::const_new(4);
 /// Those who signal and end.
 static LOOKS: Semaphore = Semaphore::const_new(4);
 
-/// What everything carries that one session started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marker {
-    pub cuid: Cuid,
-    pub session: Uuid,
-}
-
-impl fmt::Display for Marker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{VARIABLE}={}/{}", self.cuid, self.session)
-    }
-}
-
 /// A session's processes, from its program down.
 pub struct Processes {
     engine: Engine,
     marker: Marker,
-    /// The program's id at the engine.
-    exec: String,
+    /// The program's id at the engine, if that was heard.
+    exec: Option<String>,
     user: Option<String>,
     tty: bool,
     reach: Reach,
@@ -95,10 +81,11 @@ struct Seen {
 
 impl Processes {
     /// Finds the processes of a program that the engine started as `exec` with `marker` in its environment. `state` is what the
-    /// engine said of it, if it did, and `user` is who runs it, if not the container's own.
+    /// engine said of it, if it did, and `user` is who runs it, if not the container's own. Without an `exec` there is nothing to be done with
+    /// them but to end them.
     pub async fn find(
         engine: &Engine,
-        exec: String,
+        exec: Option<String>,
         marker: Marker,
         user: Option<String>,
         tty: bool,
@@ -146,7 +133,8 @@ impl Processes {
                 return;
             }
         }
-        while matches!(self.engine.exec_state(&self.exec).await, Ok(Some(state)) if state.exit_code.is_none()) {
+        let Some(exec) = &self.exec else { return };
+        while matches!(self.engine.exec_state(exec).await, Ok(Some(state)) if state.exit_code.is_none()) {
             tokio::time::sleep(POLL).await;
         }
     }
@@ -192,8 +180,14 @@ impl Processes {
                 Err(_) if matches!(main_process(&self.engine, self.marker.cuid).await, Ok(None)) => return Ok(()),
                 done => done?,
             }
-            if let Ok(over) = tokio::time::timeout(ANSWER, self.engine.exec_exit_code(&self.exec)).await {
-                return over.map(drop);
+            let over = async {
+                while !self.is_over().await? {
+                    tokio::time::sleep(POLL).await;
+                }
+                Ok(())
+            };
+            if let Ok(over) = tokio::time::timeout(ANSWER, over).await {
+                return over;
             }
         }
         Err(gave_up())
@@ -212,15 +206,24 @@ impl Processes {
         Ok(self.kill(None, home, &[]).await? && over)
     }
 
-    /// Whether the engine says that the program has ended, could not be started, or is not known any more.
+    /// Whether the engine says that the program has ended, was or could not be started, or is not known any more; where it was never
+    /// heard of, that no program is being started that may be it.
     async fn is_over(&self) -> Result<bool> {
-        Ok(self.state().await?.is_none_or(|state| state.exit_code.is_some()))
+        match &self.exec {
+            Some(_) => Ok(self.state().await?.is_none_or(|state| !state.running)),
+            None => Ok(!in_time(self.engine.starts_any(self.marker.cuid)).await?),
+        }
     }
 
     async fn state(&self) -> Result<Option<State>> {
-        let asking = tokio::time::timeout(ANSWER, self.engine.exec_state(&self.exec));
-        asking.await.unwrap_or_else(|late| Err(unavailable(late)))
+        let Some(exec) = &self.exec else { return Ok(None) };
+        in_time(self.engine.exec_state(exec)).await
     }
+}
+
+/// What the engine answers, if it does so in time.
+async fn in_time<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(ANSWER, answer).await.unwrap_or_else(|late| Err(unavailable(late)))
 }
 
 #[expect(

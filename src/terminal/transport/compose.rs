@@ -118,6 +118,12 @@ impl Line {
         Ok((Self { cli: cli.into(), said: None }, Box::new(stdin), Output { pipes: pipes.into() }))
     }
 
+    /// Waits until the CLI has ended.
+    pub(super) async fn ended(&self) {
+        // That it can't be waited for doesn't happen, and would be no reason to wait on.
+        let _ = self.cli.lock().await.wait().await;
+    }
+
     /// Whether the CLI has failed, or was ended by somebody. It also ends so after a program that did, and with success after one that
     /// closed its output: so whether the program goes on is to be asked afterwards.
     pub(super) async fn is_lost(&self) -> bool {

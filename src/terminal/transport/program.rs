@@ -1,8 +1,11 @@
 //! A session's program: started, signalled, sized, and ended with all that it started.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{
+    select,
+    time::{sleep, timeout},
+};
 
 use super::{Input, Output, compose::Line};
 use crate::{
@@ -22,6 +25,8 @@ const HOME: &str = "/app";
 const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
 /// How long the engine may take to start a program.
 const START: Duration = Duration::from_secs(60);
+/// How long a request may be on its way to the engine after whoever sent it has gone.
+const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// How long before it is first asked whether it has, and then how often: it takes some 40 ms, and longer while it is busy with answers.
 const START_FIRST: Duration = Duration::from_millis(12);
 const START_POLL: Duration = Duration::from_millis(3);
@@ -52,21 +57,22 @@ impl Program {
         mode: Mode,
     ) -> Result<(Self, Input, Output)> {
         let command = command(open, mode, marker);
-        let (id, line, input, mut output) = match compose {
-            None => {
-                let Exec { id, input, output } = engine.exec(open.cuid, &command).await?;
-                (id, None, Input::Engine(input), Output::Engine(output))
-            }
-            Some(compose) => {
-                let (id, line, input, output) = Line::open(engine, compose, marker, &command).await?;
-                (id, Some(line), Input::Compose(input), Output::Compose(output))
+        let (id, line, input, mut output) = match Self::ask(engine, compose, marker, open, &command).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                if let Error::EngineUnavailable(_) = error {
+                    end_unheard_of(engine, marker, open).await;
+                }
+                return Err(error);
             }
         };
-        let started = timeout(START, started(engine, &id)).await.unwrap_or_else(|_| {
-            Err(Error::EngineUnavailable(format!("it did not start the terminal's program within {} s", START.as_secs())))
-        });
+        let started = select! {
+            started = started(engine, &id) => started,
+            () = sleep(START) => Err(not_started(&format!("within {} s", START.as_secs()))),
+            () = gone(line.as_ref()) => Err(not_started("before docker compose exec ended")),
+        };
         let state = started.as_ref().ok().and_then(Option::as_ref);
-        let processes = Processes::find(engine, id.clone(), marker, open.user.clone(), mode == Mode::Shell, state).await;
+        let processes = Processes::find(engine, Some(id.clone()), marker, open.user.clone(), mode == Mode::Shell, state).await;
         let program = Self { processes, engine: engine.clone(), id, tty: mode == Mode::Shell, line };
         match started {
             Ok(Some(exec::State { pid: Some(_), .. })) => {
@@ -83,6 +89,22 @@ impl Program {
                 Err(error)
             }
         }
+    }
+
+    /// Asks for the program: the engine's id of it, and the way to it.
+    async fn ask(
+        engine: &Engine,
+        compose: Option<&Compose>,
+        marker: Marker,
+        open: &Open,
+        command: &Command,
+    ) -> Result<(String, Option<Line>, Input, Output)> {
+        let Some(compose) = compose else {
+            let Exec { id, input, output } = engine.exec(open.cuid, command).await?;
+            return Ok((id, None, Input::Engine(input), Output::Engine(output)));
+        };
+        let (id, line, input, output) = Line::open(engine, compose, marker, command).await?;
+        Ok((id, Some(line), Input::Compose(input), Output::Compose(output)))
     }
 
     /// Kills everything that the session started.
@@ -159,12 +181,35 @@ fn command(open: &Open, mode: Mode, marker: Marker) -> Command {
     }
 }
 
+/// Ends what was started, if it was, without our hearing of it: it is known by its marker alone.
+async fn end_unheard_of(engine: &Engine, marker: Marker, open: &Open) {
+    // What was asked for last may still be on its way.
+    sleep(IN_FLIGHT).await;
+    let processes = Processes::find(engine, None, marker, open.user.clone(), false, None).await;
+    if let Err(error) = processes.end_all().await {
+        tracing::error!(%error, "a terminal's program may be left running that nobody heard of");
+    }
+}
+
+/// Waits until the CLI has been gone for so long that the engine would have begun to start what it asked for.
+async fn gone(line: Option<&Line>) {
+    match line {
+        Some(line) => line.ended().await,
+        None => pending().await,
+    }
+    sleep(IN_FLIGHT).await;
+}
+
+fn not_started(when: &str) -> Error {
+    Error::EngineUnavailable(format!("it did not start the terminal's program {when}"))
+}
+
 /// Waits until the engine has started the program, or failed to: without a pid, or without a state where the container went.
 async fn started(engine: &Engine, id: &str) -> Result<Option<exec::State>> {
-    tokio::time::sleep(START_FIRST).await;
+    sleep(START_FIRST).await;
     loop {
         match engine.exec_state(id).await? {
-            Some(exec::State { pid: None, exit_code: None, .. }) => tokio::time::sleep(START_POLL).await,
+            Some(exec::State { pid: None, exit_code: None, .. }) => sleep(START_POLL).await,
             state => return Ok(state),
         }
     }

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::client::{World, eventually};
+use super::client::{Client, World, eventually};
 use crate::harness::BUSYBOX;
 
 /// Connections to the engine over TCP, to be cut.
@@ -77,4 +77,30 @@ async fn a_terminal_whose_way_breaks_off_is_told_so_and_leaves_nothing() {
         told(shell.next().await, shell.next().await);
         container.is_left_alone().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_whose_way_breaks_off_while_it_is_opened_leaves_nothing() {
+    let way = Way::open().await;
+    let world = World::start_with([("DOCKER_HOST", format!("tcp://{}", way.address))]).await;
+    let container = world.idle(BUSYBOX).await;
+    for number in 0..12 {
+        let query = if number % 2 == 0 { "mode=shell" } else { "mode=exec" };
+        // The server itself has lost its way, too, and finds it again.
+        let opened = std::cell::Cell::new(None);
+        eventually("terminals are to be had", async || {
+            opened.set(world.connect(container.cuid, query).await.ok());
+            let socket = opened.take();
+            let is_open = socket.is_some();
+            opened.set(socket);
+            is_open
+        })
+        .await;
+        let mut client = Client { socket: opened.take().unwrap() };
+        tokio::time::sleep(Duration::from_millis(12 * number)).await;
+        way.cut();
+        client.send(json!({ "type": "close" })).await;
+        client.rest().await;
+    }
+    container.is_left_alone().await;
 }
