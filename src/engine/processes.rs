@@ -134,7 +134,8 @@ impl Processes {
             }
         }
         let Some(exec) = &self.exec else { return };
-        while matches!(self.engine.exec_state(exec).await, Ok(Some(state)) if state.exit_code.is_none()) {
+        // An engine that is silent says nothing of the program: the way to it breaks off, too, where that is for good.
+        while !self.engine.exec_state(exec).await.is_ok_and(|state| state.is_none_or(|state| state.exit_code.is_some())) {
             tokio::time::sleep(POLL).await;
         }
     }

@@ -13,7 +13,7 @@
 use std::{cell::Cell, io, time::Duration};
 
 use actix_http::ws::HandshakeError;
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, error::PayloadError, http::header, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session as Socket};
 use serde_json::Value;
 use tokio::{
@@ -134,6 +134,8 @@ impl<B: Fn(&Error) -> Value> Ear<'_, B> {
                     continue;
                 }
                 Ok(AggregatedMessage::Close(reason)) => return Some(reason.unwrap_or_else(|| CloseCode::Normal.into())),
+                // What it said before it broke off comes behind.
+                Err(ProtocolError::Io(error)) if error.get_ref().is_some_and(|error| error.is::<PayloadError>()) => continue,
                 Err(error) => return self.misspoken(&error).await,
             };
             self.wrong = if frame.is_ok() { 0 } else { self.wrong + 1 };

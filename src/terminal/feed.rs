@@ -1,12 +1,13 @@
 //! What a program's clients say, on its way to the program.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use tokio::sync::mpsc;
+use futures_util::future::OptionFuture;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     engine::exec::Size,
-    error::Result,
+    error::{Error, Result},
     terminal::{
         hub::Hub,
         protocol::ClientFrame,
@@ -14,6 +15,9 @@ use crate::{
         transport::{Input, Program},
     },
 };
+
+/// How long the engine may take to set a size.
+const RESIZE: Duration = Duration::from_secs(1);
 
 /// What waits to be read by the program. How much that is at most, the sender's room bounds.
 pub(super) struct Feed {
@@ -68,14 +72,23 @@ impl Feed {
     /// Gives the program what its clients say, until that is [`ClientFrame::Close`]. What fails on the way is told to who said it.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`](crate::error::Error::EngineUnavailable) once nobody takes the input any more: the program
-    /// doesn't, or the connection broke off.
+    /// [`Error::EngineUnavailable`] once nobody takes the input any more: the program doesn't, or the connection broke off.
     pub(super) async fn run(&mut self, program: &Program, said: &mut mpsc::Receiver<Said>, hub: &Hub) -> Result<()> {
+        let (mut wanted, mut sizing, resizing) = (None, false, OptionFuture::from(None));
+        tokio::pin!(resizing);
         loop {
-            // Bytes go first. Only where the program doesn't take them does a later frame overtake: a signal or a close must get through.
+            // Bytes go first, behind the size that they were typed at. Only where the program doesn't take them does a later frame
+            // overtake: a signal or a close must get through.
             let next = tokio::select! {
                 biased;
-                written = self.write(), if !self.waiting.is_empty() => {
+                Some((viewer, done)) = &mut resizing, if sizing => {
+                    let done: Result<()> = done;
+                    done.err().into_iter().for_each(|error| hub.fail(viewer, error));
+                    sizing = wanted.is_some();
+                    resizing.set(wanted.take().map(|(viewer, size)| resize(program, viewer, size)).into());
+                    continue;
+                }
+                written = self.write(), if !self.waiting.is_empty() && !sizing => {
                     written?;
                     continue;
                 }
@@ -83,26 +96,33 @@ impl Feed {
             };
             let Some(said) = next else { return Ok(()) };
             let viewer = said.viewer;
-            let done = match said.frame {
+            let size = match said.frame {
                 ClientFrame::Close => return Ok(()),
-                ClientFrame::Signal(signal) => program.signal(signal).await,
-                ClientFrame::Resize(size) => resize(program, hub.resized(viewer, size)).await,
+                ClientFrame::Signal(signal) => {
+                    program.signal(signal).await.err().into_iter().for_each(|error| hub.fail(viewer, error));
+                    None
+                }
+                ClientFrame::Resize(size) => hub.resized(viewer, size),
                 ClientFrame::Stdin(_) => {
-                    let size = hub.typed(viewer);
                     self.take(said);
-                    resize(program, size).await
+                    hub.typed(viewer)
                 }
             };
-            if let Err(error) = done {
-                hub.fail(viewer, error);
+            // Of sizes that come while another is being set, only the newest matters.
+            match size {
+                Some(size) if sizing => wanted = Some((viewer, size)),
+                Some(size) => {
+                    sizing = true;
+                    resizing.set(Some(resize(program, viewer, size)).into());
+                }
+                None => {}
             }
         }
     }
 }
 
-async fn resize(program: &Program, size: Option<Size>) -> Result<()> {
-    match size {
-        Some(size) => program.resize(size).await,
-        None => Ok(()),
-    }
+/// Sets a size for who asked for it, in a second at the most: input waits for it.
+async fn resize(program: &Program, viewer: u64, size: Size) -> (u64, Result<()>) {
+    let late = |_| Err(Error::EngineUnavailable("it did not set the terminal's size in time".to_owned()));
+    (viewer, timeout(RESIZE, program.resize(size)).await.unwrap_or_else(late))
 }

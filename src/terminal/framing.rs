@@ -10,6 +10,9 @@ pub const BINARY: &str = "berth.v1.binary";
 /// Set in the offset of a binary message that holds standard error.
 const STDERR: u64 = 1 << 63;
 
+/// The most text in one message of JSON, in bytes: some sixty messages are on their way to a client that doesn't read.
+const JSON: usize = 12 << 10;
+
 /// What a viewer's messages with output look like; all others are frames of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -26,7 +29,10 @@ impl Framing {
         let Stretch { source, mut bytes, closed } = stretch;
         match self {
             Self::Json { offsets } => {
-                if !closed {
+                let cut = fitting(&bytes);
+                let whole = cut == bytes.len();
+                bytes.truncate(cut);
+                if !(closed && whole) {
                     bytes.truncate(bytes.len() - utf8::unfinished(&bytes));
                 }
                 let count = bytes.len() as u64;
@@ -40,6 +46,20 @@ impl Framing {
             }
         }
     }
+}
+
+/// How many of the bytes fit into a message of [`JSON`] bytes, where each may take as many as JSON has for it.
+fn fitting(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    let over = bytes.iter().position(|byte| {
+        length += match byte {
+            b'\n' | b'\r' | b'\t' | b'"' | b'\\' | 8 | 12 => 2,
+            0..0x20 => 6,
+            _ => 1,
+        };
+        length > JSON
+    });
+    over.unwrap_or(bytes.len())
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //! slows the program down; any other falls behind alone.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,14 +26,14 @@ use crate::{
     },
 };
 
-/// How many viewers a session may have.
+/// How many viewers a session may have that type, and how many that watch.
 const VIEWERS: usize = 32;
 
 /// What one session shows, and to whom.
 pub(super) struct Hub {
     session: Uuid,
     views: Mutex<Views>,
-    next_viewer: std::sync::atomic::AtomicU64,
+    next_viewer: AtomicU64,
     /// Told when the session's own client has caught up, or is another.
     room: Notify,
     /// How many viewers there are that may type.
@@ -82,7 +85,7 @@ impl Hub {
     /// Somebody comes to look. `token` is held while it does.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an offset that the output has not reached, [`Error::TooManySessions`] where there are 32 viewers.
+    /// [`Error::Invalid`] for an offset that the output has not reached, [`Error::TooManySessions`] where there are 32 viewers of its kind.
     pub(super) fn join(self: &Arc<Self>, view: View, token: TaskTrackerToken) -> Result<Viewer> {
         let View { framing, offset, watches, size } = view;
         let mut views = self.views();
@@ -90,10 +93,11 @@ impl Hub {
         if offset > end {
             return Err(Error::invalid("INVALID_QUERY", "offset", format!("the session's output ends at {end}"), offset));
         }
-        if views.seats.len() >= VIEWERS {
+        if views.seats.iter().filter(|seat| seat.watches == watches).count() >= VIEWERS {
             return Err(Error::TooManySessions { what: "viewers a session", limit: VIEWERS });
         }
-        let viewer = self.next_viewer.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        views.know(offset);
+        let viewer = self.next_viewer.fetch_add(1, Ordering::Relaxed);
         let wake = Arc::new(Notify::new());
         let told = views.ready.map(|mode| (0, Told::Ready(mode))).into_iter().collect();
         let (parting, woken) = (Parting::Outcome, wake.clone());
@@ -159,7 +163,9 @@ impl Hub {
         loop {
             let _ = clients.wait_for(|clients| *clients == 0).await;
             let since = self.deserted_since().unwrap_or_else(Instant::now);
-            if timeout_at(since + grace, clients.wait_for(|clients| *clients > 0)).await.is_err() {
+            let nobody_came = timeout_at(since + grace, clients.wait_for(|clients| *clients > 0)).await.is_err();
+            // Somebody may have come and gone between two looks.
+            if nobody_came && self.deserted_since() == Some(since) {
                 return;
             }
         }
@@ -230,8 +236,10 @@ impl Viewer {
 
     /// Says that the viewer has got all that it was given: where that is the end, its client needs the session no more.
     pub fn collected(&self) {
+        // Another client may still come back for it.
+        let alone = self.hub.next_viewer.load(Ordering::Relaxed) == 1;
         let has_all = |seat: &Seat| seat.viewer == self.id && !seat.watches && seat.parting == Parting::Done;
-        if self.hub.views().seats.iter().any(has_all) {
+        if alone && self.hub.views().seats.iter().any(has_all) {
             self.hub.collected.cancel();
         }
     }

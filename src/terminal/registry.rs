@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result},
     terminal::{
         Figures, Mode, Open, Origin, Recordings, SessionEnd, Speaker, View, Viewer, hub::Hub, protocol::ClientFrame,
-        recording::Recorder, session::Session, speaker::Said,
+        recording::Recorder, room::Room, session::Session, speaker::Said,
     },
 };
 
@@ -63,6 +63,7 @@ struct Entry {
     started: DateTime<Local>,
     hub: Arc<Hub>,
     said: mpsc::Sender<Said>,
+    room: Arc<Room>,
     stop: CancellationToken,
     /// Cancelled when it is off the list: over, and what is recorded of it written.
     done: CancellationToken,
@@ -124,7 +125,8 @@ impl Sessions {
         let end = SessionEnd::new(id, &open);
         let done = CancellationToken::new();
         let (cuid, started) = (open.cuid, end.started);
-        let entry = Entry { cuid, started, hub: hub.clone(), said: input, stop: stop.clone(), done: done.clone() };
+        let entry =
+            Entry { cuid, started, hub: hub.clone(), said: input, room: Arc::default(), stop: stop.clone(), done: done.clone() };
         let size = (open.settled_mode() == Some(Mode::Shell)).then(|| open.size());
         let viewer = hub.join(View { size, ..view }, self.viewers.token())?;
         {
@@ -153,7 +155,7 @@ impl Sessions {
         };
         // Never aborted: a session that is being started when its viewers go must still clean up after itself.
         self.tasks.spawn(self.clone().live(id, session, recorder, on_end, done));
-        Ok((Speaker::new(Some(entry.said), viewer.id), viewer))
+        Ok((Speaker::new(Some(entry.said), viewer.id, entry.room), viewer))
     }
 
     /// Runs a session, and forgets it when nobody will come back to it.
@@ -197,7 +199,7 @@ impl Sessions {
             // Where a busy session has no room for it, the size is taken when its owner types.
             let _ = said.try_send(Said { frame: ClientFrame::Resize(size), viewer: viewer.id, room: None });
         }
-        Ok((Speaker::new(said, viewer.id), viewer))
+        Ok((Speaker::new(said, viewer.id, entry.room), viewer))
     }
 
     /// The container's sessions, oldest first.
@@ -247,15 +249,16 @@ impl Sessions {
     }
 }
 
-/// Which session is to make room for one more, where there are `limit` that `counts` holds for: the one that has been without a
-/// client for the longest.
+/// Which session is to make room for one more, where there are `limit` that `counts` holds for: one that is over, else the one
+/// that has been without a client for the longest.
 fn victim(all: &HashMap<Uuid, Entry>, counts: impl Fn(&Entry) -> bool, limit: usize, what: &'static str) -> Result<Option<Uuid>> {
     let counted = || all.iter().filter(|(_, entry)| counts(entry));
     if counted().count() < limit {
         return Ok(None);
     }
-    let oldest = counted().filter_map(|(id, entry)| Some((entry.hub.deserted_since()?, *id))).min();
-    oldest.map(|(_, id)| Some(id)).ok_or(Error::TooManySessions { what, limit })
+    let left = |(id, entry): (&Uuid, &Entry)| Some((!entry.hub.figures().over, entry.hub.deserted_since()?, *id));
+    let oldest = counted().filter_map(left).min();
+    oldest.map(|(_, _, id)| Some(id)).ok_or(Error::TooManySessions { what, limit })
 }
 
 /// Takes a session off the list when it is dropped, whatever became of it.

@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::watch, time::timeout};
 
 /// How many bytes of input wait for a program that doesn't read. More is not taken until it does.
 const BYTES: usize = 1 << 20;
@@ -15,12 +14,17 @@ const LEAST: usize = 256;
 /// How long a program may take nothing before what has no room is refused.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// The room of one session. Only one side asks for it.
-#[derive(Default)]
+/// The room of one session, which all of its clients share.
 pub(super) struct Room {
     used: Mutex<usize>,
-    /// Told whenever some becomes free, and remembered where nobody waits.
-    freed: Notify,
+    /// How often some became free.
+    freed: watch::Sender<u64>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { used: Mutex::new(0), freed: watch::Sender::new(0) }
+    }
 }
 
 impl Room {
@@ -28,6 +32,7 @@ impl Room {
     /// the program took nothing at all.
     pub(super) async fn take(self: &Arc<Self>, bytes: usize) -> Option<Taken> {
         let size = bytes.clamp(LEAST, BYTES);
+        let mut freed = self.freed.subscribe();
         loop {
             {
                 let mut used = self.used();
@@ -36,13 +41,13 @@ impl Room {
                     return Some(Taken { room: self.clone(), size });
                 }
             }
-            timeout(STUCK, self.freed.notified()).await.ok()?;
+            timeout(STUCK, freed.changed()).await.ok()?.ok()?;
         }
     }
 
-    /// Whether some has become free since [`Room::take`] refused.
-    pub(super) fn has_moved(&self) -> bool {
-        self.freed.notified().now_or_never().is_some()
+    /// How often some became free so far.
+    pub(super) fn moves(&self) -> u64 {
+        *self.freed.borrow()
     }
 
     fn used(&self) -> MutexGuard<'_, usize> {
@@ -62,7 +67,7 @@ impl Taken {
         let bytes = bytes.min(self.size);
         self.size -= bytes;
         *self.room.used() -= bytes;
-        self.room.freed.notify_one();
+        self.room.freed.send_modify(|moves| *moves += 1);
     }
 }
 
@@ -74,6 +79,8 @@ impl Drop for Taken {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -87,7 +94,7 @@ mod tests {
         drop(last);
         let more = room.take(2 * LEAST).now_or_never().flatten().unwrap();
         drop((first, more));
-        assert!(room.has_moved() && !room.has_moved());
+        assert_eq!(room.moves(), 2);
         assert!(room.take(5 * BYTES).now_or_never().flatten().is_some(), "what is too much for any room gets all of it");
         assert_eq!(*room.used(), 0);
     }

@@ -28,13 +28,13 @@ pub struct Speaker {
     said: Option<mpsc::Sender<Said>>,
     viewer: u64,
     room: Arc<Room>,
-    /// Whether input was refused, and the program has taken nothing since.
-    full: bool,
+    /// Where input was refused: how often room had become free then.
+    full: Option<u64>,
 }
 
 impl Speaker {
-    pub(super) fn new(said: Option<mpsc::Sender<Said>>, viewer: u64) -> Self {
-        Self { said, viewer, room: Arc::default(), full: false }
+    pub(super) fn new(said: Option<mpsc::Sender<Said>>, viewer: u64, room: Arc<Room>) -> Self {
+        Self { said, viewer, room, full: None }
     }
 
     /// Hands a frame over. False when the session is over.
@@ -59,8 +59,9 @@ impl Speaker {
 
     async fn make_room(&mut self, bytes: usize) -> Result<Taken> {
         // A small frame may still have room, but must not arrive where one before it did not.
-        let taken = if self.full && !self.room.has_moved() { None } else { self.room.take(bytes).await };
-        self.full = taken.is_none();
+        let stuck = self.full.is_some_and(|moves| moves == self.room.moves());
+        let taken = if stuck { None } else { self.room.take(bytes).await };
+        self.full = taken.is_none().then(|| self.room.moves());
         taken.ok_or_else(|| {
             let message = "the program reads no input, and no more can wait for it: nothing of this frame was taken";
             Error::invalid("STDIN_FULL", "data", message, Value::Null)

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The most output in one message, in bytes.
-const MESSAGE: u64 = 16 << 10;
+const MESSAGE: u64 = 12 << 10;
 /// How many errors wait for one viewer at most; who floods is hung up on before.
 const ERRORS: usize = 64;
 
@@ -92,6 +92,11 @@ impl Views {
         }
         self.history.push(source, &own.map(|half| half.1).unwrap_or_default());
         self.history.push(source, &bytes);
+    }
+
+    /// Somebody knows the output up to this offset.
+    pub(super) fn know(&mut self, offset: u64) {
+        self.given = self.given.max(offset);
     }
 
     /// Nothing more will come.

@@ -1,6 +1,5 @@
 //! Sessions that outlive their connections: nothing is lost, given twice, or lost without a word.
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::client::{Client, Container, World, eventually};
@@ -57,9 +56,16 @@ async fn who_comes_back_gets_exactly_what_it_missed_and_then_the_rest() {
     assert!(is_lines(at, &bytes));
     client.type_in("done\n").await;
     assert_eq!(client.rest().await.exit(), 4);
-    // Its answer to the close goes out.
-    assert!(client.socket.next().await.is_none());
-    eventually("who heard the end needs the session no more", async || world.sessions(&container).await.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_alone_had_a_session_and_heard_its_end_needs_it_no_more() {
+    let world = World::start().await;
+    let container = world.idle(BUSYBOX).await;
+    let mut client = world.open(&container, "mode=exec").await;
+    client.type_in("exit 4\n").await;
+    assert_eq!(client.rest().await.exit(), 4);
+    eventually("it is forgotten", async || world.sessions(&container).await.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
