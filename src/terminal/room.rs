@@ -94,7 +94,7 @@ mod tests {
         drop(last);
         let more = room.take(2 * LEAST).now_or_never().flatten().unwrap();
         drop((first, more));
-        assert_eq!(room.moves(), 2);
+        assert_eq!(room.moves(), 4);
         assert!(room.take(5 * BYTES).now_or_never().flatten().is_some(), "what is too much for any room gets all of it");
         assert_eq!(*room.used(), 0);
     }
