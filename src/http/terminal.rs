@@ -58,6 +58,7 @@ pub(crate) async fn open(
     refuse(&[("offset", is_new(offset.is_some())), ("watch", is_new(watch.is_some()))], "is for a session that is named")?;
     let open = Open { cuid: path.0, mode, cols, rows, shell, user, cwd };
     open.check()?;
+    may_have(&app, &open, session).await?;
     let (response, connection) = Connection::accept(&request, body, error_body(&app, &request))?;
     let view = View {
         framing: if connection.binary { Framing::Binary } else { Framing::Json { offsets: offsets.0 } },
@@ -66,15 +67,21 @@ pub(crate) async fn open(
         size: open.is_sized().then(|| open.size()),
     };
     let (speaker, viewer) = match session {
-        Some(session) => join(&app, open, session, view).await?,
-        None => begin(&app, &request, open, view).await?,
+        Some(session) => app.sessions.join(open.cuid, session, view)?,
+        None => begin(&app, &request, open, view)?,
     };
     rt::spawn(connection.serve(speaker, viewer));
     Ok(response)
 }
 
-/// Looks at a session that is there already, whatever its container does meanwhile.
-async fn join(app: &App, open: Open, session: Uuid, view: View) -> ApiResult<(Speaker, Viewer)> {
+/// Whether the container may have such a terminal now. A session that is there already may be looked at whatever its container does.
+async fn may_have(app: &App, open: &Open, session: Option<Uuid>) -> ApiResult<()> {
+    if session.is_none() {
+        // Without a mode the client's first half second decides; what only listens may have what attach may.
+        let needs_program = matches!(open.settled_mode(), Some(Mode::Shell | Mode::Exec));
+        app.containers.check(open.cuid, if needs_program { Action::Exec } else { Action::Attach }).await?;
+        return Ok(());
+    }
     let given = [
         ("mode", open.mode.is_some()),
         ("shell", open.shell.is_some()),
@@ -83,13 +90,10 @@ async fn join(app: &App, open: Open, session: Uuid, view: View) -> ApiResult<(Sp
     ];
     refuse(&given, "is the session's own already")?;
     app.containers.get(open.cuid).await?;
-    Ok(app.sessions.join(open.cuid, session, view)?)
+    Ok(())
 }
 
-async fn begin(app: &App, request: &HttpRequest, open: Open, view: View) -> ApiResult<(Speaker, Viewer)> {
-    // Without a mode the client's first half second decides; what only listens may have what attach may.
-    let needs_program = matches!(open.settled_mode(), Some(Mode::Shell | Mode::Exec));
-    app.containers.check(open.cuid, if needs_program { Action::Exec } else { Action::Attach }).await?;
+fn begin(app: &App, request: &HttpRequest, open: Open, view: View) -> ApiResult<(Speaker, Viewer)> {
     let (log, line) = (app.log.clone(), line(request, request_id(request)));
     let origin = Origin { folder: app.containers.folder(open.cuid)?, user: line.user.clone(), remote: line.remote.clone() };
     let on_end = move |end: SessionEnd| log.record(&ended(line, &end));

@@ -50,6 +50,8 @@ async fn every_call_on_an_unknown_container_is_not_found() {
         (Method::POST, "/upload-zip"),
         (Method::GET, "/download?path=x"),
         (Method::GET, "/download-zip"),
+        (Method::GET, "/sessions"),
+        (Method::GET, "/recordings"),
     ] {
         app.send(app.request(method, &format!("/containers/{UNKNOWN}{path}"))).await.refused(404, "CONTAINER_NOT_FOUND", "");
     }
