@@ -31,9 +31,9 @@ use tokio::time::timeout;
 use super::{
     App,
     answers::{Kept, Turn},
+    deploys::STALL,
     envelope::{User, note_replay, settled},
     error::{ApiError, ApiResult},
-    files::STALL,
     fingerprint::{Tap, Unknown, digest},
     request::Body,
 };

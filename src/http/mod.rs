@@ -5,6 +5,7 @@ mod answers;
 mod auth;
 mod batch;
 mod containers;
+mod deploys;
 mod envelope;
 mod error;
 mod files;
@@ -168,7 +169,7 @@ fn routes(config: &mut ServiceConfig) {
     at("/containers/{cuid}/restart", "POST", vec![post().to(containers::restart)]);
     at("/containers/{cuid}/pause", "POST", vec![post().to(containers::pause)]);
     at("/containers/{cuid}/unpause", "POST", vec![post().to(containers::unpause)]);
-    at("/containers/{cuid}/upload-zip", "POST", vec![post().to(files::upload_zip)]);
+    at("/containers/{cuid}/upload-zip", "POST", vec![post().to(deploys::upload_zip)]);
     at("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]);
     at("/containers/{cuid}/download-zip", "GET", vec![get().to(files::download_zip)]);
     at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);
