@@ -73,12 +73,14 @@ pub struct Defaults {
     pub network_containers: usize,
 }
 
-/// Bounds on uploads.
+/// Bounds on uploads, and on what is kept of them.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Of an uploaded archive as sent.
     pub upload_bytes: u64,
     pub extracted: crate::files::archive::Limits,
+    /// How many deploys of a container can be gone back to, the current one among them.
+    pub keep_deploys: usize,
 }
 
 /// A value that no log shows.
@@ -259,6 +261,9 @@ impl Reader<'_> {
                 extracted_bytes: self.with("MAX_EXTRACTED_BYTES", "8589934592", "a number of bytes from 1", count)?,
                 extracted_files: self.with("MAX_EXTRACTED_FILES", "200000", "a number of files from 1", count)?,
             },
+            keep_deploys: self.with("KEEP_DEPLOYS", "5", "a number of deploys from 0 to 1000", |value| {
+                value.parse().ok().filter(|count| *count <= 1000)
+            })?,
         })
     }
 }
@@ -305,6 +310,7 @@ mod tests {
             ("APP_USER", "a:b"),
             ("COMPOSE_BIN", "/no/such"),
             ("MAX_EXTRACTED_FILES", "0"),
+            ("KEEP_DEPLOYS", "all"),
             ("DOCKER_HOST", "ssh://host"),
             ("DOCKER_TLS_VERIFY", "1"),
             ("DEFAULT_USER_UID", "4294967295:0"),

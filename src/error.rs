@@ -20,6 +20,8 @@ pub enum Error {
     ContainerNotFound(Cuid),
     #[error("{0:?} does not exist in the container's mount")]
     FileNotFound(String),
+    #[error("deploy {0} is not there to go back to")]
+    DeployNotFound(u64),
     #[error("image {image:?} can't be had: {reason}")]
     ImageNotFound { image: String, reason: String },
     /// The server's owner has not allowed that this part of the host be mounted.
@@ -34,6 +36,14 @@ pub enum Error {
     /// A change failed after it had begun; `back`: what was before is again.
     #[error("{cause}. {}", if *back { "What was before is back" } else { "What was before could not be put back yet; it is tried again" })]
     TakenBack { cause: Box<Error>, back: bool },
+    /// A deploy was started, and did not come up.
+    #[error("the deploy did not come up: {reason}")]
+    DeployFailed {
+        reason: String,
+        exit_code: Option<i64>,
+        /// The last lines of its output, the oldest first.
+        log: Vec<String>,
+    },
     /// Somebody edited the container's project by hand.
     #[error("compose.yaml was edited by hand: drift shows how, and overwrite=true writes it anew")]
     Drifted,

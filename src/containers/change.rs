@@ -11,7 +11,7 @@ use crate::{
     domain::{id::Cuid, network::Network, spec::Spec, status::Status},
     engine::state::State,
     error::{Error, Result},
-    files::root::Mount,
+    files::{deploy, root::Mount},
 };
 
 /// How a container is brought to its project.
@@ -105,6 +105,7 @@ impl Containers {
     async fn put_back(&self, cuid: Cuid, old: &Spec, change: &Change) -> bool {
         let name = cuid.to_string();
         let back = async {
+            self.take_back_files(cuid, change).await?;
             self.give_mount(cuid, old).await?;
             let halved = self.0.engine.tidy_halves(&name).await?;
             let image = self.image_of(old, change).await?;
@@ -126,6 +127,23 @@ impl Containers {
         true
     }
 
+    /// Takes back the deploy that was on trial, if one was: the container is stopped for it.
+    async fn take_back_files(&self, cuid: Cuid, change: &Change) -> Result<()> {
+        let folder = self.0.store.folder(cuid);
+        let on_trial = {
+            let folder = folder.clone();
+            on_disk(move || deploy::is_on_trial(&folder)).await?
+        };
+        if !on_trial {
+            return Ok(());
+        }
+        if self.refresh(cuid).await?.status.is_up() {
+            let grace = change.restarts.map_or(GRACE, Duration::from_secs);
+            self.compose_minimal(cuid, &["stop", "--timeout", &grace.as_secs().to_string()], grace).await?;
+        }
+        on_disk(move || deploy::take_back(&folder)).await
+    }
+
     /// The image that the container was made from, where the specification's reference leads elsewhere by now.
     async fn image_of(&self, old: &Spec, change: &Change) -> Result<Option<String>> {
         let Some(made_from) = &change.image else { return Ok(None) };
@@ -136,14 +154,26 @@ impl Containers {
     /// Puts back what an earlier change could not. True where it still can't be, so that the note must go once the caller
     /// has made the container anew, or stopped it.
     pub(super) async fn settle(&self, cuid: Cuid) -> bool {
-        let Some(change) = self.interrupted_change(cuid).await else { return false };
+        let Some(change) = self.interrupted_change(cuid).await else {
+            self.accept_files(cuid).await;
+            return false;
+        };
         let Ok(container) = self.0.index.get(cuid) else { return false };
         !self.put_back(cuid, &container.record.spec, &change).await
     }
 
     pub(super) async fn end_change(&self, cuid: Cuid) -> Result<()> {
+        self.accept_files(cuid).await;
         let store = self.0.store.clone();
         on_disk(move || store.end_change(cuid)).await
+    }
+
+    /// Ends the trial of a deploy, if one is on trial.
+    async fn accept_files(&self, cuid: Cuid) {
+        let folder = self.0.store.folder(cuid);
+        if let Err(error) = on_disk(move || deploy::accept(&folder)).await {
+            tracing::warn!(%cuid, %error, "what was before a deploy could not be removed; it is tried again");
+        }
     }
 
     /// Asks the engine for the container's state before a change; one that somebody renamed by hand gets its name back.

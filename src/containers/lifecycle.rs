@@ -96,7 +96,7 @@ impl Containers {
         self.noted(cuid, &spec, &change, self.start_now(cuid, &spec, grace, command, made && change.was_up)).await
     }
 
-    async fn start_now(&self, cuid: Cuid, spec: &Spec, grace: Duration, command: &[&str], made: bool) -> Result<()> {
+    pub(super) async fn start_now(&self, cuid: Cuid, spec: &Spec, grace: Duration, command: &[&str], made: bool) -> Result<()> {
         if made {
             match self.start_as_it_is(cuid, spec, command, grace).await {
                 Err(error) if lost_network(&error) => (),

@@ -21,7 +21,6 @@ mod create;
 mod deploy;
 mod door;
 mod drift;
-pub(crate) mod durable;
 mod failure;
 pub mod index;
 mod lifecycle;
@@ -35,6 +34,7 @@ mod reconcile;
 pub mod record;
 pub mod store;
 pub mod terms;
+mod trial;
 mod volumes;
 mod watch;
 
@@ -62,6 +62,7 @@ use reconcile::UnderWay;
 use store::Store;
 use terms::Terms;
 
+pub use deploy::{Deployed, Restart};
 pub use drift::Drift;
 pub use lifecycle::GRACE;
 pub use reconcile::Orphans;
@@ -82,6 +83,7 @@ struct Inner {
     template: Template,
     defaults: Defaults,
     limits: Limits,
+    keep_deploys: usize,
     host_paths: HostPaths,
     /// Where changes run: not on the workers that answer requests.
     runtime: Handle,
@@ -120,6 +122,7 @@ impl Containers {
             template: Template::parse(&template)?,
             defaults: config.defaults.clone(),
             limits: config.limits.extracted,
+            keep_deploys: config.limits.keep_deploys,
             runtime,
             changes: TaskTracker::new(),
             engine_state: signal::Sender::new(EngineState::Unknown),

@@ -23,8 +23,8 @@ use crate::{
 };
 
 /// For how long, and how often, a container that was brought up is watched for a main process that ends at once.
-const MOMENT: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 impl Containers {
     /// Merges `patch` into the container's specification. One that is up is recreated and up again, but for a change of

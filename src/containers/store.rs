@@ -7,7 +7,8 @@
 //!   compose.yaml     the project generated from it
 //!   change.json      a change is under way: whether the container was up before it
 //!   deleted.json     container.json's name once a deletion is decided; deleted-with-volumes.json if those go, too
-//!   app/             the mount; see `files` for what stands beside it during an upload
+//!   app/             the mount
+//!   deploys/         what was deployed into it; see `files::deploy` for what stands here on the way
 //!   recordings/      `terminal::recording`'s
 //! ```
 //! A folder with neither of the two `.json` files is a creation that a crash cut short if it says so, or is empty, and is taken
@@ -26,15 +27,15 @@ use rustix::{
 };
 use serde::Serialize;
 
-use super::{
-    durable::{optional, read_json, sweep, sync, write},
-    record::{Change, Record},
-};
+use super::record::{Change, Record};
 use crate::{
     crash::point,
     domain::id::Cuid,
     error::{Error, Result},
-    files::remove::remove_tree,
+    files::{
+        durable::{optional, read_json, sweep, sync, write},
+        remove::remove_tree,
+    },
 };
 
 const RECORD: &str = "container.json";

@@ -11,6 +11,7 @@ pub mod processes;
 pub mod site;
 pub mod state;
 mod strays;
+pub mod trial;
 pub mod volumes;
 pub mod watch;
 

@@ -25,21 +25,21 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The mount's name in the container's folder.
-const APP: &str = "app";
-
 /// A container's mount. Nothing outside of it can be reached through it.
 pub struct Mount {
     pub(super) dir: Dir,
 }
 
 impl Mount {
+    /// The mount's name in the container's folder.
+    pub(super) const NAME: &str = "app";
+
     /// Makes the mount in a container's folder, for its user; one that is there already is given to the user.
     ///
     /// # Errors
     /// [`Error::Io`]; also where the server may not give files to `owner`.
     pub fn create(folder: &Path, owner: Owner) -> Result<Self> {
-        let path = folder.join(APP);
+        let path = folder.join(Self::NAME);
         let made = match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
@@ -57,7 +57,7 @@ impl Mount {
     /// # Errors
     /// [`Error::Io`].
     pub fn open(folder: &Path) -> Result<Self> {
-        let dir = Dir::open_ambient_dir(folder, ambient_authority()).and_then(|folder| folder.open_dir(APP));
+        let dir = Dir::open_ambient_dir(folder, ambient_authority()).and_then(|folder| folder.open_dir(Self::NAME));
         Ok(Self { dir: dir.map_err(Error::io("open the mount"))? })
     }
 

@@ -1,22 +1,30 @@
-//! [`Spool`], which takes a request's body to the disk. It does not look at what is in it.
+//! [`Spool`], which takes a request's body to the disk, and [`Upload`], a body that is there. It does not look at what is in
+//! it.
 
 use std::{
-    fs::File,
-    io::{self, Seek, Write},
-    path::Path,
+    fs::{self, DirBuilder, File},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
 };
+
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result, TooLarge};
 
 /// How many bytes are gathered before they are written; what a body holds of memory.
 const BUFFER: usize = 256 * 1024;
 
-/// A body on its way into a temporary file without a name, so that nothing is left of it however the request ends.
+/// How the names of temporary files begin.
+const PREFIX: &str = ".upload-";
+
+/// A body on its way into a temporary file, of which nothing is left however the request ends, but where the server dies:
+/// then [`sweep`] finds it.
 ///
 /// A future of it that is dropped half-way loses bytes: the spool must be dropped then, too.
 pub struct Spool {
     /// Away while a write is under way.
-    file: Option<File>,
+    file: Option<NamedTempFile>,
     buffer: Vec<u8>,
     received: u64,
     /// In bytes.
@@ -24,13 +32,18 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the temporary file in a container's folder, for up to `limit` bytes.
+    /// Opens the temporary file in `folder`, for up to `limit` bytes. The folder is made where it is missing, for nobody
+    /// else.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub async fn create(folder: &Path, limit: u64) -> Result<Self> {
         let folder = folder.to_owned();
-        let file = aside(move || tempfile::tempfile_in(folder)).await?;
+        let file = aside(move || {
+            DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
+            tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)
+        })
+        .await?;
         Ok(Self { file: Some(file), buffer: Vec::with_capacity(BUFFER), received: 0, limit })
     }
 
@@ -54,14 +67,13 @@ impl Spool {
         Ok(())
     }
 
-    /// The whole body, read from its start.
+    /// The whole body.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub async fn finish(mut self) -> Result<File> {
+    pub async fn finish(mut self) -> Result<Upload> {
         self.flush().await?;
-        let mut file = self.file.take().ok_or_else(abandoned)?;
-        aside(move || file.rewind().map(|()| file)).await
+        Ok(Upload { file: self.file.take().ok_or_else(abandoned)?, bytes: self.received })
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -78,6 +90,45 @@ impl Spool {
     }
 }
 
+/// A whole body in a temporary file, which goes with it unless it is kept.
+#[derive(Debug)]
+pub struct Upload {
+    file: NamedTempFile,
+    bytes: u64,
+}
+
+impl Upload {
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(body: &[u8], folder: &Path) -> Self {
+        let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder).unwrap();
+        file.write_all(body).unwrap();
+        Self { file, bytes: body.len() as u64 }
+    }
+
+    /// Another handle on the file.
+    pub(super) fn open(&self) -> io::Result<File> {
+        self.file.as_file().try_clone()
+    }
+
+    /// Keeps it at `path`, on the same file system.
+    pub(super) fn keep(self, path: PathBuf) -> io::Result<()> {
+        self.file.persist(path).map(drop).map_err(|failed| failed.error)
+    }
+}
+
+/// Removes what uploads left in `folder` when the server died. To be called while there is none.
+pub(super) fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
 /// Runs what touches the disk where it holds nobody up.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
@@ -91,12 +142,12 @@ fn abandoned() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Seek};
 
     use super::*;
 
     #[tokio::test]
-    async fn a_body_in_pieces_of_any_size_arrives_whole_and_leaves_no_name() {
+    async fn a_body_in_pieces_of_any_size_arrives_whole_and_is_gone_with_its_upload() {
         let folder = tempfile::tempdir().unwrap();
         for pieces in [vec![], vec![1, 2], vec![BUFFER], vec![BUFFER - 1, 1, 3 * BUFFER + 7, 5]] {
             let body: Vec<u8> = (0..pieces.iter().sum()).map(|i: usize| (i % 251) as u8).collect();
@@ -107,11 +158,25 @@ mod tests {
                 spool.write(now).await.unwrap();
                 rest = later;
             }
-            let mut arrived = Vec::new();
-            spool.finish().await.unwrap().read_to_end(&mut arrived).unwrap();
-            assert!(arrived == body);
-            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+            let (mut arrived, upload) = (Vec::new(), spool.finish().await.unwrap());
+            let mut file = upload.open().unwrap();
+            file.rewind().unwrap();
+            file.read_to_end(&mut arrived).unwrap();
+            assert!(arrived == body && upload.bytes() == body.len() as u64);
+            drop(upload);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_is_kept_stays_and_what_a_crash_left_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = || async { Spool::create(&folder.path().join("deploys"), 10).await.unwrap() };
+        let kept = folder.path().join("deploys/1.zip");
+        spool().await.finish().await.unwrap().keep(kept.clone()).unwrap();
+        spool().await.finish().await.unwrap().file.keep().unwrap();
+        sweep(&folder.path().join("deploys"));
+        assert!(kept.exists() && fs::read_dir(folder.path().join("deploys")).unwrap().count() == 1);
     }
 
     #[tokio::test]

@@ -21,8 +21,9 @@ use tokio::{
 };
 
 use crate::{
-    containers::{durable::write, terms::REMEMBERED},
+    containers::terms::REMEMBERED,
     error::{Error, Result},
+    files::durable::write,
 };
 
 /// How often answers that are old enough are forgotten.

@@ -1,29 +1,30 @@
-//! Deploys: upload of an archive into a container's mount.
+//! Deploys: an archive into a container's mount, what was deployed, and going back.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
-
-use actix_multipart::Multipart;
 use actix_web::{
-    HttpMessage, HttpRequest,
-    error::PayloadError,
-    http::header::{self, HeaderMap},
-    web::{Bytes, Data, Json as Answer, Payload},
+    HttpRequest,
+    web::{Data, Json as Answer, Payload},
 };
-use futures_util::{Stream, StreamExt, TryStreamExt, stream::poll_fn};
-use serde::Deserialize;
+use chrono::SecondsFormat;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::{
     App,
+    containers::{NoQuery, grace},
     envelope::to_the_end,
     error::ApiResult,
-    request::{CuidPath, Query},
+    request::{CuidPath, Json, Query},
     terms::OnTerms,
+    uploads,
 };
 use crate::{
-    error::{Error, Result, TooLarge},
-    files::{path::RelPath, upload::Spool},
+    containers::{Deployed, Restart},
+    domain::id::Cuid,
+    error::{Error, Result},
+    files::{
+        deploy::{self, Deploy, History, Mode},
+        path::RelPath,
+    },
 };
 
 #[derive(Deserialize)]
@@ -31,8 +32,42 @@ use crate::{
 pub(crate) struct UploadQuery {
     #[serde(default)]
     path: String,
-    /// What becomes of files that the archive does not name: `merge`, which is also the default, lets them stay.
+    /// What becomes of files that the archive does not name: `merge`, which is also the default, lets them stay; `replace`
+    /// does not.
     mode: Option<String>,
+    #[serde(default)]
+    restart: bool,
+    wait: Option<String>,
+    timeout: Option<u64>,
+    #[serde(default)]
+    overwrite: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RollbackQuery {
+    #[serde(default)]
+    restart: bool,
+    wait: Option<String>,
+    timeout: Option<u64>,
+    #[serde(default)]
+    overwrite: bool,
+}
+
+/// A deploy as it is shown.
+#[derive(Serialize)]
+struct DeployView<'a> {
+    deploy: u64,
+    at: String,
+    mode: Mode,
+    path: &'a str,
+    files: u64,
+    bytes: u64,
+    archive_bytes: u64,
+    /// Whether the mount has it now.
+    current: bool,
+    /// Whether it can be gone back to.
+    kept: bool,
 }
 
 /// `POST /containers/{cuid}/upload-zip`
@@ -44,90 +79,108 @@ pub(crate) async fn upload_zip(
     request: HttpRequest,
     body: Payload,
 ) -> ApiResult<Answer<Value>> {
-    let UploadQuery { path: to, mode } = query.0;
-    if let Some(other) = mode.filter(|mode| mode != "merge") {
-        return Err(Error::invalid("INVALID_QUERY", "mode", "mode can only be merge", other).into());
-    }
-    let to = RelPath::parse("path", &to)?;
-    let content_type = request.content_type().to_ascii_lowercase();
-    let multipart = content_type == "multipart/form-data";
-    if !multipart && !ARCHIVE_TYPES.contains(&content_type.as_str()) {
-        let message = "Content-Type is application/zip, or multipart/form-data with one file";
-        return Err(Error::invalid("INVALID_ZIP", "Content-Type", message, content_type).into());
-    }
-    let folder = app.containers.folder(path.0)?;
-    let limit = app.upload_bytes;
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit.saturating_add(MULTIPART_BYTES)) {
-        return Err(Error::TooLarge { what: TooLarge::Zip, limit }.into());
-    }
-    let spool = Spool::create(&folder, limit).await?;
-    let archive = if multipart { only_file(spool, request.headers(), body).await? } else { fill(spool, body).await? };
-    let deployed = to_the_end(&request, async move { app.containers.deploy(path.0, archive, to, terms.0).await }).await?;
-    Ok(Answer(json!({
-        "cuid": path.0, "files": deployed.files, "bytes": deployed.bytes, "message": "The archive was unpacked",
-    })))
+    let UploadQuery { path: to, mode, restart, wait, timeout, overwrite } = query.0;
+    let (to, mode) = (RelPath::parse("path", &to)?, mode_of(mode.as_deref())?);
+    let restart = restart_of(restart, wait.as_deref(), timeout, overwrite)?;
+    let place = deploy::place(&app.containers.folder(path.0)?);
+    let upload = uploads::archive(&request, body, &place, app.upload_bytes).await?;
+    let terms = terms.overwriting(overwrite);
+    let answer = async move {
+        let done = app.containers.deploy(path.0, upload, to, mode, restart, terms).await?;
+        Ok(described(path.0, &done, restart, "The archive was unpacked"))
+    };
+    Ok(Answer(to_the_end(&request, answer).await?))
 }
 
-/// What programs call a body that is an archive, with what curl calls any body, and no word of it.
-const ARCHIVE_TYPES: [&str; 5] =
-    ["application/zip", "application/x-zip-compressed", "application/octet-stream", "application/x-www-form-urlencoded", ""];
+/// `GET /containers/{cuid}/deploys`: those that are known, the newest first.
+pub(crate) async fn list(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<Value>> {
+    let history = app.containers.deploys(path.0).await?;
+    let deploys: Vec<_> = history.deploys.iter().rev().map(|deploy| DeployView::new(deploy, &history)).collect();
+    Ok(Answer(json!({"cuid": path.0, "current": history.current, "deploys": deploys})))
+}
 
-/// How long an upload may send nothing before it is given up.
-pub(crate) const STALL: Duration = Duration::from_secs(60);
-
-/// How much a multipart body may add to its file, and how much of it may follow the form, in bytes.
-const MULTIPART_BYTES: u64 = 64 << 10;
-
-/// Takes a multipart body's only file, and the body to its end: one that breaks off after the form is not the client's whole request.
-async fn only_file(spool: Spool, headers: &HeaderMap, body: Payload) -> Result<std::fs::File> {
-    let wrong = |why: &str| {
-        Error::invalid("INVALID_ZIP", "body", format!("the body is a multipart form with one file: {why}"), Value::Null)
+/// `POST /containers/{cuid}/rollback`
+pub(crate) async fn rollback(
+    app: Data<App>,
+    path: CuidPath,
+    query: Query<RollbackQuery>,
+    terms: OnTerms,
+    request: HttpRequest,
+    body: Json,
+) -> ApiResult<Answer<Value>> {
+    let RollbackQuery { restart, wait, timeout, overwrite } = query.0;
+    let restart = restart_of(restart, wait.as_deref(), timeout, overwrite)?;
+    let (number, terms) = (deploy_only(&body.0)?, terms.overwriting(overwrite));
+    let answer = async move {
+        let done = app.containers.rollback(path.0, number, restart, terms).await?;
+        Ok(described(path.0, &done, restart, "The deploy was put back"))
     };
-    let body = Rc::new(RefCell::new(body));
-    let chunks = || {
-        let body = body.clone();
-        poll_fn(move |context| body.borrow_mut().poll_next_unpin(context))
-    };
-    let mut parts = Multipart::new(headers, chunks());
-    let first = in_time(parts.try_next()).await?.map_err(|error| wrong(&error.to_string()))?;
-    let first = first.ok_or_else(|| wrong("it is empty"))?;
-    let archive =
-        fill(spool, first.map(|chunk| chunk.map_err(|error| PayloadError::Io(std::io::Error::other(error.to_string()))))).await?;
-    match in_time(parts.try_next()).await? {
-        Ok(None) => (),
-        Ok(Some(_)) => return Err(wrong("it has more parts")),
-        Err(error) => return Err(wrong(&error.to_string())),
-    }
-    let (mut rest, mut length) = (chunks(), 0);
-    while let Some(chunk) = next(&mut rest).await? {
-        length += chunk.len() as u64;
-        if length > MULTIPART_BYTES {
-            return Err(wrong(&format!("more than {MULTIPART_BYTES} bytes follow it")));
+    Ok(Answer(to_the_end(&request, answer).await?))
+}
+
+impl<'a> DeployView<'a> {
+    fn new(deploy: &'a Deploy, history: &History) -> Self {
+        Self {
+            deploy: deploy.number,
+            at: deploy.at.to_rfc3339_opts(SecondsFormat::Millis, false),
+            mode: deploy.mode,
+            path: &deploy.path,
+            files: deploy.files,
+            bytes: deploy.bytes,
+            archive_bytes: deploy.archive_bytes,
+            current: history.current == Some(deploy.number),
+            kept: deploy.is_kept(),
         }
     }
-    Ok(archive)
 }
 
-async fn fill(mut spool: Spool, chunks: impl Stream<Item = Chunk>) -> Result<std::fs::File> {
-    let mut chunks = std::pin::pin!(chunks);
-    while let Some(chunk) = next(&mut chunks).await? {
-        spool.write(&chunk).await?;
+fn described(cuid: Cuid, done: &Deployed, restart: Option<Restart>, message: &str) -> Value {
+    let Deployed { deploy, unpacked } = done;
+    json!({
+        "cuid": cuid,
+        "deploy": deploy.number,
+        "files": unpacked.files,
+        "bytes": unpacked.bytes,
+        "mode": deploy.mode,
+        "restarted": restart.is_some(),
+        "message": message,
+    })
+}
+
+fn mode_of(mode: Option<&str>) -> Result<Mode> {
+    match mode {
+        None | Some("merge") => Ok(Mode::Merge),
+        Some("replace") => Ok(Mode::Replace),
+        Some(other) => Err(Error::invalid("INVALID_QUERY", "mode", "mode is merge or replace", other)),
     }
-    spool.finish().await
 }
 
-/// A piece of a body.
-type Chunk = std::result::Result<Bytes, PayloadError>;
-
-async fn next(chunks: &mut (impl Stream<Item = Chunk> + Unpin)) -> Result<Option<Bytes>> {
-    let cut = |error| Error::invalid("INVALID_ZIP", "body", format!("the body was cut short: {error}"), Value::Null);
-    in_time(chunks.next()).await?.transpose().map_err(cut)
+/// What the query says of a restart. What means something only with one is refused without, as it would not be done.
+fn restart_of(restart: bool, wait: Option<&str>, timeout: Option<u64>, overwrite: bool) -> Result<Option<Restart>> {
+    if let Some(other) = wait.filter(|wait| *wait != "healthy") {
+        return Err(Error::invalid("INVALID_QUERY", "wait", "wait can only be healthy", other));
+    }
+    let given = [("wait", wait.is_some()), ("timeout", timeout.is_some()), ("overwrite", overwrite)];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((field, _)) if !restart => {
+            Err(Error::invalid("INVALID_QUERY", field, format!("{field} needs restart=true"), Value::Null))
+        }
+        _ if !restart => Ok(None),
+        _ => Ok(Some(Restart { grace: grace(timeout, "INVALID_QUERY")?, wait: wait.is_some() })),
+    }
 }
 
-/// What comes of a body before the client is given up.
-async fn in_time<T>(coming: impl Future<Output = T>) -> Result<T> {
-    let stalled =
-        |_| Error::invalid("INVALID_ZIP", "body", format!("nothing of the body came for {} s", STALL.as_secs()), Value::Null);
-    timeout(STALL, coming).await.map_err(stalled)
+/// The number in a body that has nothing else.
+fn deploy_only(body: &Value) -> Result<u64> {
+    let Some(fields) = body.as_object() else {
+        return Err(Error::invalid("INVALID_JSON", "body", "the body is an object of deploy", body.clone()));
+    };
+    if let Some((name, value)) = fields.iter().find(|(name, _)| *name != "deploy") {
+        return Err(Error::invalid("UNKNOWN_FIELD", name, format!("{name}: there is no such field"), value.clone()));
+    }
+    let number = fields.get("deploy").and_then(Value::as_u64).filter(|number| *number > 0);
+    number.ok_or_else(|| {
+        let provided = fields.get("deploy").cloned().unwrap_or_default();
+        Error::invalid("INVALID_DEPLOY", "deploy", "deploy is the number of a deploy, from 1", provided)
+    })
 }

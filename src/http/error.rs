@@ -168,6 +168,9 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         }
         Error::ContainerNotFound(cuid) => (StatusCode::NOT_FOUND, "not_found", "CONTAINER_NOT_FOUND", json!({"cuid": cuid})),
         Error::FileNotFound(path) => (StatusCode::NOT_FOUND, "not_found", "FILE_NOT_FOUND", json!({"path": path})),
+        Error::DeployNotFound(number) => {
+            (StatusCode::NOT_FOUND, "not_found", "DEPLOY_NOT_FOUND", json!({"field": "deploy", "provided": number}))
+        }
         Error::ImageNotFound { image, reason } => (
             StatusCode::NOT_FOUND,
             "not_found",
@@ -187,6 +190,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         | Error::RecordingGoesOn(_)
         | Error::TooManySessions { .. }
         | Error::PortConflict { .. }
+        | Error::DeployFailed { .. }
         | Error::Drifted
         | Error::RevisionMismatch { .. }
         | Error::InvalidState { .. }
@@ -226,6 +230,10 @@ fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         }
         Error::RecordingGoesOn(id) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "SESSION_RUNNING", json!({"session": id}))
+        }
+        Error::DeployFailed { reason, exit_code, log } => {
+            let details = json!({"reason": reason, "exit_code": exit_code, "log": log});
+            (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "DEPLOY_FAILED", details)
         }
         Error::Drifted => (StatusCode::CONFLICT, "conflict", "DRIFTED", json!({"field": "overwrite"})),
         Error::RevisionMismatch { revision } => {

@@ -31,11 +31,11 @@ use tokio::time::timeout;
 use super::{
     App,
     answers::{Kept, Turn},
-    deploys::STALL,
     envelope::{User, note_replay, settled},
     error::{ApiError, ApiResult},
     fingerprint::{Tap, Unknown, digest},
     request::Body,
+    uploads::STALL,
 };
 use crate::{containers::terms::Mark, error::Error};
 

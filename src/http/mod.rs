@@ -19,6 +19,7 @@ mod sessions;
 mod socket;
 mod terminal;
 mod terms;
+mod uploads;
 mod view;
 
 use std::{
@@ -170,6 +171,8 @@ fn routes(config: &mut ServiceConfig) {
     at("/containers/{cuid}/pause", "POST", vec![post().to(containers::pause)]);
     at("/containers/{cuid}/unpause", "POST", vec![post().to(containers::unpause)]);
     at("/containers/{cuid}/upload-zip", "POST", vec![post().to(deploys::upload_zip)]);
+    at("/containers/{cuid}/deploys", "GET, HEAD", vec![read().to(deploys::list)]);
+    at("/containers/{cuid}/rollback", "POST", vec![post().to(deploys::rollback)]);
     at("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]);
     at("/containers/{cuid}/download-zip", "GET", vec![get().to(files::download_zip)]);
     at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);

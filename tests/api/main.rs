@@ -9,6 +9,8 @@ mod compose_exec;
 mod conditions;
 mod containers;
 mod crashes;
+mod deploy_crashes;
+mod deploys;
 mod disk;
 mod drift;
 mod engine;

@@ -1,9 +1,7 @@
 //! [`Archive`], an archive in a file, and the check of all its entries before any is unpacked. It writes nothing.
 
 use std::{
-    collections::{HashMap, hash_map},
     fs::File,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, BufReader, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::Path,
@@ -18,7 +16,8 @@ use zip::{
 
 use super::{
     Limits,
-    entry::{ENCRYPTED, Entry, Kind, refused, unreadable},
+    entry::{ENCRYPTED, Entry, refused, unreadable},
+    places::Places,
 };
 use crate::error::{Error, Result, TooLarge};
 
@@ -65,7 +64,7 @@ impl Archive {
         count(self.index.len())?;
         self.each(at, |entry, raw, _| {
             places.take(&entry)?;
-            count(places.taken.len())?;
+            count(places.len())?;
             bytes = bytes.saturating_add(entry.size);
             if bytes > limits.extracted_bytes {
                 return Err(Error::TooLarge { what: TooLarge::Extracted, limit: limits.extracted_bytes });
@@ -127,56 +126,5 @@ impl Seek for Cursor {
         };
         self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
-    }
-}
-
-/// Which places the entries take, and the folders they lie in.
-///
-/// A place is known by the 64-bit keyed hash of its path, as the paths themselves can be long: among the largest number of
-/// files that anyone allows, that two meet by chance is far less likely than that the disk errs.
-#[derive(Default)]
-struct Places {
-    key: RandomState,
-    taken: HashMap<u64, Place>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// A folder that is only part of other names.
-    Implied,
-    Folder,
-    Other,
-}
-
-impl Places {
-    fn take(&mut self, entry: &Entry) -> Result<()> {
-        let mut path = self.key.build_hasher();
-        // The folder that all is unpacked into is a place, too.
-        if entry.path.as_os_str().is_empty() && self.taken.insert(path.finish(), Place::Folder).is_some() {
-            return Err(refused(&entry.name, "it is in the archive twice"));
-        }
-        let mut components = entry.path.components().peekable();
-        while let Some(component) = components.next() {
-            path.write(component.as_os_str().as_encoded_bytes());
-            path.write_u8(b'/');
-            let place = match entry.kind {
-                _ if components.peek().is_some() => Place::Implied,
-                Kind::Folder => Place::Folder,
-                _ => Place::Other,
-            };
-            match self.taken.entry(path.finish()) {
-                hash_map::Entry::Vacant(free) => drop(free.insert(place)),
-                hash_map::Entry::Occupied(mut taken) => match (*taken.get(), place) {
-                    (Place::Implied | Place::Folder, Place::Implied) => {}
-                    (Place::Implied, Place::Folder) => drop(taken.insert(Place::Folder)),
-                    (Place::Other, Place::Implied) => {
-                        return Err(refused(&entry.name, "it lies in what is another entry's file"));
-                    }
-                    (was, is) if was == is => return Err(refused(&entry.name, "it is in the archive twice")),
-                    _ => return Err(refused(&entry.name, "it is a folder and something else at once")),
-                },
-            }
-        }
-        Ok(())
     }
 }

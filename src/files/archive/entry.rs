@@ -73,7 +73,7 @@ impl Entry {
 }
 
 /// `INVALID_ZIP` for an entry.
-pub(super) fn refused(name: &str, why: &str) -> Error {
+pub(in crate::files) fn refused(name: &str, why: &str) -> Error {
     Error::invalid("INVALID_ZIP", "body", format!("entry {name:?}: {why}"), name)
 }
 

@@ -1,33 +1,24 @@
-//! Zip archives: unpacking one into a mount, and packing a mount into one. Nothing else in berth knows the format.
+//! Zip archives: unpacking one into a new folder, and packing a mount into one. Nothing else in berth knows the format.
 //!
-//! An archive is unpacked whole or not at all, also where the server dies on the way. In the container's folder:
-//!
-//! ```text
-//!     archive ──check──► names, kinds, limits: nothing is written before all of them are right
-//!        │
-//!     unpack ──────────► incoming/    contents, owners and modes as they shall be, synced
-//!        │
-//!     fits ────────────► no file takes a folder's place in the mount, nor a folder a file's
-//!        │
-//!     commit ──────────► moving/      one rename; from here on it is done, if need be at the server's next start
-//!        │
-//!     finish ──────────► app/         by renames; then moving/ is removed
-//! ```
-//!
-//! Up to the commit a failure removes `incoming/` and leaves the mount as it was. [`recover`] puts right what a crash
-//! left: `incoming/` is removed, `moving/` is finished.
+//! An archive is checked whole before anything of it is written: [`check`], with the rules for an [`entry`] by itself and
+//! for the [`places`] that entries take. [`layers`] is what several archives amount to, of which each lies over the ones
+//! before.
 
 mod check;
 mod entry;
-mod move_in;
+mod layers;
 mod pack;
-#[cfg(test)]
-mod tests;
+mod places;
 mod unpack;
 
-pub use move_in::recover;
 pub use pack::Packer;
-pub use unpack::{Deployed, unpack};
+pub use unpack::Unpacked;
+pub(super) use {
+    entry::refused,
+    layers::{Layer, in_sight, places, surplus},
+    places::{Place, Places},
+    unpack::{unpack, unpack_layers},
+};
 
 /// What an archive may grow to when it is unpacked.
 #[derive(Clone, Copy, Debug)]

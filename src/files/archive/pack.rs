@@ -96,7 +96,7 @@ impl Packer {
         self.run_within(MEMORY, sink)
     }
 
-    pub(super) fn run_within(self, memory: usize, sink: impl Write) -> Result<()> {
+    pub(in crate::files) fn run_within(self, memory: usize, sink: impl Write) -> Result<()> {
         let cut = Rc::new(Cell::new(false));
         let zip = ZipWriter::new_stream(Sink { inner: sink, cut: cut.clone() });
         let mut packing = Packing { zip, cut, at: self.at, memory, buffer: vec![0; BUFFER] };

@@ -1,4 +1,4 @@
-//! Unpacking: the contents of an archive into `incoming/`, and the steps of a deploy in their order.
+//! Unpacking: the contents of archives into a new folder, with the owners and modes that they shall have.
 
 use std::{
     ffi::OsString,
@@ -19,74 +19,55 @@ use super::{
     Limits,
     check::{Archive, Cursor},
     entry::{Entry, Kind, MAX_DEPTH, link_stays_inside, modified, refused, unreadable},
-    move_in,
+    layers::{Layer, visible},
 };
 use crate::{
     domain::owner::Owner,
     error::{Error, Result, TooLarge},
     files::{
         path::{MAX_PATH, RelPath, at},
-        root::{Mount, invalid_path, set_owner},
+        root::{invalid_path, set_owner},
     },
 };
 
 /// How much is unpacked between two writes.
 const BUFFER: usize = 128 * 1024;
 
-/// What came of an archive.
+/// What was unpacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Deployed {
+pub struct Unpacked {
     /// Files and links.
     pub files: u64,
     /// Their contents.
     pub bytes: u64,
 }
 
-/// Unpacks an archive below `to` in the mount of a container's folder. Files that it does not name stay.
-///
-/// It blocks, and only one may run at a time for one folder.
+/// Checks an archive and unpacks it below `to` in the new folder `tree`.
 ///
 /// # Errors
-/// `INVALID_ZIP`, naming the entry; [`Error::TooLarge`]; `INVALID_PATH` where `to` is no folder; [`Error::Io`], also where
-/// the server may not give files to `owner`. All of them leave the mount as it was, but for one: where a process in the
-/// container got in the way of the moving in, only what it hindered is not there.
-pub fn unpack(folder: &Path, archive: File, to: &RelPath, owner: Owner, limits: Limits) -> Result<Deployed> {
-    move_in::recover(folder)?;
-    let mount = Mount::open(folder)?;
-    let staged = stage(folder, archive, to, owner, &limits).and_then(|deployed| {
-        move_in::fits(folder, &mount, to)?;
-        move_in::commit(folder)?;
-        Ok(deployed)
-    });
-    match staged {
-        Ok(deployed) => move_in::finish(folder).map(|()| deployed),
-        Err(error) => {
-            if let Err(left) = move_in::discard(folder) {
-                tracing::warn!(error = %left, "what was unpacked stays until the next upload");
-            }
-            Err(error)
-        }
-    }
-}
-
-/// Checks an archive and unpacks it into `incoming/`, synced.
-pub(super) fn stage(folder: &Path, archive: File, to: &RelPath, owner: Owner, limits: &Limits) -> Result<Deployed> {
+/// `INVALID_ZIP`, naming the entry; [`Error::TooLarge`]; `INVALID_PATH` where `to` is too deep; [`Error::Io`], also where the
+/// server may not give files to `owner`.
+pub(in crate::files) fn unpack(tree: &Path, archive: File, to: &RelPath, owner: Owner, limits: &Limits) -> Result<Unpacked> {
     let prefix = Path::new(to.as_str());
     if prefix.components().count() >= MAX_DEPTH {
         return Err(invalid_path(to, format!("the path lies {MAX_DEPTH} folders deep or deeper, where no file may lie")));
     }
     let mut archive = Archive::open(archive)?;
     archive.check(prefix, limits)?;
-    let root = folder.join(move_in::INCOMING);
-    let opened = fs::create_dir(&root).and_then(|()| Dir::open_ambient_dir(&root, ambient_authority()));
-    let root = opened.map_err(Error::io("make room to unpack"))?;
-    let limit = limits.extracted_bytes;
-    let mut stage = Stage { parent: None, root, owner, limit, buffer: vec![0; BUFFER], deployed: Deployed::default() };
+    let mut stage = Stage::new(tree, owner, limits)?;
     stage.enter(prefix).map_err(writing(to.as_str()))?;
-    archive.each(prefix, |entry, raw, contents| stage.put(prefix, &entry, raw, contents))?;
-    // One sync of the file system is much faster than one for each file.
-    move_in::sync(folder)?;
-    Ok(stage.deployed)
+    archive.each(prefix, |entry, raw, contents| stage.put(&prefix.join(&entry.path), &entry, raw, contents))?;
+    Ok(stage.unpacked)
+}
+
+/// Unpacks what is to be seen of archives that were checked when they came, one over the other, into the new folder `tree`.
+///
+/// # Errors
+/// As [`unpack`].
+pub(in crate::files) fn unpack_layers(tree: &Path, layers: &[Layer], owner: Owner, limits: &Limits) -> Result<Unpacked> {
+    let mut stage = Stage::new(tree, owner, limits)?;
+    visible(layers, |seen, raw, contents| stage.put(seen.path, seen.entry, raw, contents))?;
+    Ok(stage.unpacked)
 }
 
 /// The tree that is being unpacked. Only the server reaches it, and its folders are opened below its handle all the same.
@@ -98,23 +79,31 @@ struct Stage {
     /// How many bytes may be written in all.
     limit: u64,
     buffer: Vec<u8>,
-    deployed: Deployed,
+    unpacked: Unpacked,
 }
 
 impl Stage {
-    fn put(&mut self, prefix: &Path, entry: &Entry, raw: ZipFileEntry<'_>, contents: &mut Cursor) -> Result<()> {
-        let path = prefix.join(&entry.path);
+    fn new(tree: &Path, owner: Owner, limits: &Limits) -> Result<Self> {
+        let opened = fs::create_dir(tree).and_then(|()| Dir::open_ambient_dir(tree, ambient_authority()));
+        let root = opened.map_err(Error::io("make room to unpack"))?;
+        dress(&root, ".".as_ref(), owner).map_err(Error::io("make room to unpack"))?;
+        let limit = limits.extracted_bytes;
+        Ok(Self { parent: None, root, owner, limit, buffer: vec![0; BUFFER], unpacked: Unpacked::default() })
+    }
+
+    /// Makes what an entry stands for at `path`.
+    fn put(&mut self, path: &Path, entry: &Entry, raw: ZipFileEntry<'_>, contents: &mut Cursor) -> Result<()> {
         if entry.kind == Kind::Folder {
-            return self.enter(&path).map_err(writing(&entry.name));
+            return self.enter(path).map_err(writing(&entry.name));
         }
         let parent = path.parent().unwrap_or(Path::new(""));
         self.enter(parent).map_err(writing(&entry.name))?;
         let mut content =
             raw.with_reader(contents, ZipReadOptions::new()).map_err(|error| unreadable(Some(&entry.name), error))?;
-        self.deployed.files += 1;
+        self.unpacked.files += 1;
         match entry.kind {
-            Kind::File { executable } => self.file(&path, entry, executable, &mut content),
-            _ => self.link(&path, entry, &mut content),
+            Kind::File { executable } => self.file(path, entry, executable, &mut content),
+            _ => self.link(path, entry, &mut content),
         }
     }
 
@@ -142,8 +131,7 @@ impl Stage {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 result => result?,
             }
-            set_owner(&self.root, &made, self.owner)?;
-            rustix::fs::chmodat(&self.root, &made, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+            dress(&self.root, &made, self.owner)?;
         }
         Ok(())
     }
@@ -172,8 +160,8 @@ impl Stage {
                 Err(error) => return Err(unreadable(Some(&entry.name), error.into())),
             };
             size += read as u64;
-            self.deployed.bytes += read as u64;
-            if self.deployed.bytes > self.limit {
+            self.unpacked.bytes += read as u64;
+            if self.unpacked.bytes > self.limit {
                 return Err(Error::TooLarge { what: TooLarge::Extracted, limit: self.limit });
             }
             file.write_all(&self.buffer[..read]).map_err(writing(&entry.name))?;
@@ -204,6 +192,12 @@ impl Stage {
         let dir = self.parent.as_ref().map_or(&self.root, |(_, dir)| dir);
         (path.file_name().map_or(path, Path::new), dir)
     }
+}
+
+/// Gives a folder the owner and the mode that all have.
+fn dress(dir: &Dir, name: &Path, owner: Owner) -> io::Result<()> {
+    set_owner(dir, name, owner)?;
+    Ok(rustix::fs::chmodat(dir, name, Mode::from_raw_mode(0o755), AtFlags::empty())?)
 }
 
 /// Where even our own check of duplicates misses one: names that are the same to this file system only.

@@ -36,7 +36,7 @@ pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 }
 
 /// Removes what a crash left of a file that was being written. To be called while nobody writes it.
-pub(super) fn sweep(folder: &Path, name: &str) {
+pub(crate) fn sweep(folder: &Path, name: &str) {
     let _ = fs::remove_file(aside(folder, name));
 }
 
@@ -46,7 +46,7 @@ fn aside(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// Reads a file of JSON; `None` where there is none.
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<Option<T>> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<Option<T>> {
     let Some(text) = optional(fs::read(path)).map_err(Error::io(format!("read {name}")))? else { return Ok(None) };
     // Through `Value`, because an error of serde's would repeat what it read, env values included.
     let read = serde_json::from_slice::<Value>(&text).ok().and_then(|value| serde_json::from_value(value).ok());
@@ -54,14 +54,14 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<
 }
 
 /// A file that is not there is an answer, not a failure.
-pub(super) fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some),
     }
 }
 
-/// Makes the names in a folder survive a crash.
-pub(super) fn sync(folder: &Path) -> Result<()> {
+/// Makes the names in a container's folder survive a crash.
+pub(crate) fn sync(folder: &Path) -> Result<()> {
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync the container's folder"))
 }

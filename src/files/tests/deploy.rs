@@ -8,10 +8,7 @@ use std::{
 use super::*;
 use crate::{
     error::{Error, TooLarge},
-    files::archive::{
-        move_in::{commit, recover},
-        unpack::stage,
-    },
+    files::deploy::recover,
 };
 
 #[test]
@@ -23,7 +20,7 @@ fn an_archive_becomes_what_it_names_and_the_rest_stays() {
     let entries =
         [("boot.py", "new"), ("run.sh", "go"), ("empty/", ""), ("lib/deep/er", "1"), ("lib/ünï 😀", "2"), ("link", "→ lib/kept")];
     let deployed = world.unpack(&archive(&entries), "").unwrap();
-    assert_eq!(deployed, Deployed { files: 5, bytes: 3 + 2 + 1 + 1 + 8 });
+    assert_eq!(deployed, Unpacked { files: 5, bytes: 3 + 2 + 1 + 1 + 8 });
     world.assert_tree(&[
         ("boot.py", "new"),
         ("run.sh", "*go"),
@@ -46,8 +43,9 @@ fn everything_unpacked_belongs_to_the_containers_user() {
         return;
     }
     let (world, user) = (World::new(), Owner { uid: 1234, gid: 2345 });
-    let entries = archive(&[("a/b/file", "1"), ("a/link", "→ b"), ("c/", "")]);
-    unpack(&world.folder(), file(&entries), &rel("x/y"), user, LIMITS).unwrap();
+    let entries = Upload::of(&archive(&[("a/b/file", "1"), ("a/link", "→ b"), ("c/", "")]), &place(&world.folder()));
+    let terms = Terms { owner: user, ..terms() };
+    stage(&world.folder(), entries, rel("x/y"), Mode::Merge, terms).unwrap().move_in(Moment::Live).unwrap();
     for path in ["x", "x/y", "x/y/a", "x/y/a/b", "x/y/a/b/file", "x/y/a/link", "x/y/c"] {
         let meta = fs::symlink_metadata(world.app(path)).unwrap();
         assert_eq!((meta.uid(), meta.gid()), (1234, 2345), "{path}");
@@ -106,15 +104,14 @@ fn what_the_server_left_when_it_died_is_removed_before_the_commit_and_finished_a
     fs::create_dir(world.app("lib")).unwrap();
     fs::write(world.app("lib/old"), "old").unwrap();
     let before = [("lib", "/"), ("lib/old", "old")];
-    let staged = || stage(&world.folder(), file(&archive(&[("lib/a", "1"), ("b", "2")])), &rel(""), owner(), &LIMITS).unwrap();
+    let staged = || world.stage(&archive(&[("lib/a", "1"), ("b", "2")]), "", Mode::Merge).unwrap();
 
-    staged();
+    drop(staged());
     recover(&world.folder()).unwrap();
     world.assert_tree(&before);
 
-    staged();
-    commit(&world.folder()).unwrap();
-    fs::rename(world.folder().join("moving/b"), world.app("b")).unwrap();
+    staged().commit(Moment::Live).unwrap();
+    fs::rename(world.folder().join("moving/tree/b"), world.app("b")).unwrap();
     fs::create_dir(world.folder().join("incoming")).unwrap();
     recover(&world.folder()).unwrap();
     recover(&world.folder()).unwrap();
@@ -124,8 +121,8 @@ fn what_the_server_left_when_it_died_is_removed_before_the_commit_and_finished_a
 #[test]
 fn what_gets_in_the_way_after_the_commit_hinders_only_itself() {
     let world = World::new();
-    stage(&world.folder(), file(&archive(&[("a/x", "1"), ("b", "2"), ("c", "3")])), &rel(""), owner(), &LIMITS).unwrap();
-    commit(&world.folder()).unwrap();
+    let staged = world.stage(&archive(&[("a/x", "1"), ("b", "2"), ("c", "3")]), "", Mode::Merge).unwrap();
+    staged.commit(Moment::Live).unwrap();
     symlink(world.outside(), world.app("a")).unwrap();
     fs::create_dir(world.app("b")).unwrap();
     assert!(matches!(recover(&world.folder()), Err(Error::Io { .. })));

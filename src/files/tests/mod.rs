@@ -1,14 +1,15 @@
-//! What the tests of archives share: a container's folder with something outside of it, and archives built byte by byte.
+//! What the tests of deploys and archives share: a container's folder with something outside of it, and archives built byte by byte.
 
 mod deploy;
 mod hostile;
+mod layers;
 mod pack;
 mod race;
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Cursor, Seek, Write},
+    io::{Cursor, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -16,12 +17,14 @@ use std::{
 use tempfile::TempDir;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use super::{Deployed, Limits, unpack};
-use crate::{
-    domain::owner::Owner,
-    error::Result,
-    files::{path::RelPath, root::Mount},
+use super::{
+    archive::{Limits, Unpacked},
+    deploy::{Deploy, Mode, Moment, Staged, Terms, place, stage, stage_kept},
+    path::RelPath,
+    root::Mount,
+    upload::Upload,
 };
+use crate::{domain::owner::Owner, error::Result};
 
 const LIMITS: Limits = Limits { extracted_bytes: 1 << 20, extracted_files: 100 };
 
@@ -37,6 +40,7 @@ impl World {
         fs::create_dir(world.outside()).unwrap();
         fs::write(world.outside().join("secret"), "secret").unwrap();
         Mount::create(&world.folder(), owner()).unwrap();
+        fs::create_dir(place(&world.folder())).unwrap();
         world
     }
 
@@ -56,8 +60,23 @@ impl World {
         Mount::open(&self.folder()).unwrap()
     }
 
-    fn unpack(&self, archive: &[u8], at: &str) -> Result<Deployed> {
-        unpack(&self.folder(), file(archive), &rel(at), owner(), LIMITS)
+    /// Deploys while a process may be at work in the mount.
+    fn unpack(&self, archive: &[u8], at: &str) -> Result<Unpacked> {
+        let staged = self.stage(archive, at, Mode::Merge)?;
+        let unpacked = staged.unpacked;
+        staged.move_in(Moment::Live).map(|_| unpacked)
+    }
+
+    fn stage(&self, archive: &[u8], at: &str, mode: Mode) -> Result<Staged> {
+        stage(&self.folder(), Upload::of(archive, &place(&self.folder())), rel(at), mode, terms())
+    }
+
+    fn deploy(&self, entries: &[(&str, &str)], at: &str, mode: Mode, moment: Moment) -> Result<Deploy> {
+        self.stage(&archive(entries), at, mode)?.move_in(moment)
+    }
+
+    fn go_back(&self, number: u64, moment: Moment) -> Result<Deploy> {
+        stage_kept(&self.folder(), number, terms())?.move_in(moment)
     }
 
     /// Every path below the mount, with what is there: content, `→ target`, or `/`; an executable is marked with `*`.
@@ -89,14 +108,18 @@ impl World {
 
     /// Nothing is beside the mount, and nothing happened outside.
     fn assert_clean(&self) {
-        assert_eq!(names(&self.folder()), ["app"]);
+        assert_eq!(names(&self.folder()), ["app", "deploys"]);
+        assert!(names(&place(&self.folder())).iter().all(|name| name.ends_with(".zip") || name == "history.json"));
         assert_eq!(names(&self.outside()), ["secret"]);
         assert_eq!(fs::read_to_string(self.outside().join("secret")).unwrap(), "secret");
     }
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 /// The user that runs the tests, who may give files to no other.
@@ -104,15 +127,12 @@ fn owner() -> Owner {
     Owner { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
 }
 
-fn rel(path: &str) -> RelPath {
-    RelPath::parse("path", path).unwrap()
+fn terms() -> Terms {
+    Terms { owner: owner(), limits: LIMITS, keep: 3, volumes: Vec::new() }
 }
 
-fn file(archive: &[u8]) -> fs::File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(archive).unwrap();
-    file.rewind().unwrap();
-    file
+fn rel(path: &str) -> RelPath {
+    RelPath::parse("path", path).unwrap()
 }
 
 /// An archive of ordinary files, folders (named with a slash) and links (`→ target`), as a well-behaved program makes it.
