@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{Containers, on_disk, record::Change, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec},
-    error::Result,
+    error::{Error, Result},
     files::{
         archive::Unpacked,
         deploy::{self, Deploy, History, Mode, Moment, Staged},
@@ -115,45 +115,50 @@ impl Containers {
 
     /// Moves it in between the container's stop and its start.
     async fn restart_on(&self, cuid: Cuid, spec: &Spec, staged: Staged, restart: Restart, terms: &Terms) -> Result<Deploy> {
-        let prepared = async {
-            let state = self.look_closely(cuid).await?;
-            let edited = self.may_write_project(cuid, terms).await?;
-            self.ports_are_free(cuid, spec, &state).await?;
-            self.ensure_image(&spec.image).await?;
-            let change = Change { restarts: Some(restart.grace.as_secs()), edited, ..Change::default() };
-            Ok((self.on_top(cuid, &state, change).await, state.status.is_up()))
-        };
-        let folder = self.0.store.folder(cuid);
-        let throw_away = move || {
+        let mut deployed = None;
+        let done = self.restart_with(cuid, spec, restart, terms, async {
+            deployed = Some(on_disk(move || staged.move_in(Moment::Down { trial: true })).await?);
+            Ok(())
+        });
+        let done = done.await;
+        if deployed.is_none() {
+            let folder = self.0.store.folder(cuid);
             on_disk(move || {
                 deploy::throw_away(&folder);
                 Ok(())
             })
-        };
-        let (change, is_up) = match prepared.await {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                throw_away().await?;
-                return Err(error);
-            }
-        };
-        let mut deployed = None;
+            .await?;
+        }
+        self.refresh(cuid).await?;
+        done?;
+        deployed.ok_or_else(|| Error::io("deploy")(std::io::Error::other("nothing was moved in")))
+    }
+
+    /// Stops the container, does something while it is down, and starts it again.
+    async fn restart_with(
+        &self,
+        cuid: Cuid,
+        spec: &Spec,
+        restart: Restart,
+        terms: &Terms,
+        meanwhile: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let state = self.look_closely(cuid).await?;
+        let edited = self.may_write_project(cuid, terms).await?;
+        self.ports_are_free(cuid, spec, &state).await?;
+        self.ensure_image(&spec.image).await?;
+        let change = Change { restarts: Some(restart.grace.as_secs()), edited, ..Change::default() };
+        let change = self.on_top(cuid, &state, change).await;
         let work = async {
-            if is_up {
+            if state.status.is_up() {
                 let seconds = restart.grace.as_secs().to_string();
-                if let Err(error) = self.compose_minimal(cuid, &["stop", "--timeout", &seconds], restart.grace).await {
-                    throw_away().await?;
-                    return Err(error);
-                }
+                self.compose_minimal(cuid, &["stop", "--timeout", &seconds], restart.grace).await?;
             }
-            deployed = Some(on_disk(move || staged.move_in(Moment::Down { trial: true })).await?);
+            meanwhile.await?;
             self.start_on(cuid, spec, change.edited).await?;
             if restart.wait { self.comes_up(cuid).await } else { Ok(()) }
         };
-        let done = self.noted(cuid, spec, &change, work).await;
-        self.refresh(cuid).await?;
-        done?;
-        deployed.ok_or_else(|| crate::error::Error::io("deploy")(std::io::Error::other("nothing was moved in")))
+        self.noted(cuid, spec, &change, work).await
     }
 
     /// Starts the container, which is down, on what was moved in.

@@ -34,7 +34,7 @@ impl Containers {
         let limit = health.as_ref().map_or(MOMENT, |health| health.decides_within);
         let reason = loop {
             let state = self.0.index.get(cuid)?.state;
-            match look(&started, &state, health.as_ref()) {
+            match look(&state, health.as_ref()) {
                 Look::Up => return Ok(()),
                 Look::Down(reason) => break reason,
                 Look::NotYet if began.elapsed() < limit => sleep(PAUSE).await,
@@ -59,9 +59,9 @@ impl Containers {
     }
 }
 
-/// Judges a container by its state, of which `started` is the one right after its start.
-fn look(started: &State, now: &State, health: Option<&Health>) -> Look {
-    let again = now.restart_count > started.restart_count || now.status == Status::Restarting;
+/// Judges a container by its state after a start, with which the engine begins to count how often it starts it again.
+fn look(now: &State, health: Option<&Health>) -> Look {
+    let again = now.restart_count > 0 || now.status == Status::Restarting;
     match (now.status, now.exit_code, now.health.as_deref()) {
         _ if again => Look::Down("its main process ended, and is started again by its restart policy".to_owned()),
         (Status::Running | Status::Paused, _, Some("healthy")) => Look::Up,

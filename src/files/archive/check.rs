@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
@@ -26,7 +26,7 @@ use crate::error::{Error, Result, TooLarge};
 /// Its directory is read anew for each pass and not kept. The check alone remembers every entry and every folder in a
 /// name, each in less than 100 bytes; both are counted, so the limit on them bounds the memory.
 pub(super) struct Archive {
-    index: ZipIterable<BufReader<Cursor>>,
+    index: ZipIterable<Cursor>,
     /// Reads contents, while the index is read by another.
     pub(super) contents: Cursor,
 }
@@ -34,7 +34,7 @@ pub(super) struct Archive {
 impl Archive {
     /// Finds the archive's directory.
     pub(super) fn open(file: File) -> Result<Self> {
-        let contents = Cursor { file: Arc::new(file), position: 0 };
+        let contents = Cursor::new(file);
         let index = index(&contents).map_err(|error| unreadable(None, error))?.enforce_header_consistency(true);
         Ok(Self { index, contents })
     }
@@ -84,8 +84,8 @@ impl Archive {
     }
 }
 
-fn index(archive: &Cursor) -> ZipResult<ZipIterable<BufReader<Cursor>>> {
-    ZipIterable::try_new(BufReader::new(archive.clone()), Config::default())
+fn index(archive: &Cursor) -> ZipResult<ZipIterable<Cursor>> {
+    ZipIterable::try_new(archive.clone(), Config::default())
 }
 
 /// What is wrong with an entry whose headers contradict each other, by the name that the directory has for it.
@@ -102,16 +102,61 @@ fn contradictory(archive: &Cursor, number: usize, error: ZipError) -> Error {
 /// The size of a local header without the name and what follows it.
 const LOCAL_HEADER: u64 = 30;
 
-/// Reads a file from a position of its own.
+/// How much of an archive is read at once. Small entries stand close together, headers before contents.
+const WINDOW: usize = 64 * 1024;
+
+/// Reads a file from a position of its own, through two windows that seeking does not throw away: the directory and the headers
+/// that it names are read in turns.
 #[derive(Clone)]
 pub(super) struct Cursor {
     file: Arc<File>,
     position: u64,
+    windows: [Window; 2],
+    /// Which of them was of use last.
+    last: usize,
+}
+
+/// Some bytes of a file, and the position of the first.
+#[derive(Clone, Default)]
+struct Window {
+    begins: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// What it has from `position` on.
+    fn from(&self, position: u64) -> &[u8] {
+        let at = position.checked_sub(self.begins).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
+    }
+
+    fn fill(&mut self, file: &File, position: u64) -> io::Result<()> {
+        self.bytes.resize(WINDOW, 0);
+        let filled = file.read_at(&mut self.bytes, position);
+        self.bytes.truncate(*filled.as_ref().unwrap_or(&0));
+        self.begins = position;
+        filled.map(drop)
+    }
+}
+
+impl Cursor {
+    fn new(file: File) -> Self {
+        Self { file: Arc::new(file), position: 0, windows: Default::default(), last: 0 }
+    }
 }
 
 impl Read for Cursor {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.position)?;
+        let found = (0..2).find(|at| !self.windows[*at].from(self.position).is_empty());
+        let read = if found.is_none() && buffer.len() >= WINDOW {
+            self.file.read_at(buffer, self.position)?
+        } else {
+            self.last = found.unwrap_or(1 - self.last);
+            if found.is_none() {
+                self.windows[self.last].fill(&self.file, self.position)?;
+            }
+            self.windows[self.last].from(self.position).read(buffer)?
+        };
         self.position += read as u64;
         Ok(read)
     }

@@ -1,7 +1,7 @@
 //! `deploys/`: what was deployed into a container's mount, and the archives of it, which the container can't reach.
 //!
-//! `history.json` says what is there. It is written whole, after the mount has changed and by the same plan, so that the two
-//! agree after a crash; an archive that it does not need is removed.
+//! `history.json` says what is there. It comes by the same plan as what it tells of, so that it and the mount agree after a crash. An archive
+//! that it does not need is removed.
 
 use std::{
     collections::BTreeSet,
@@ -13,6 +13,7 @@ use std::{
 use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
 
+use super::plan::HISTORY;
 use crate::{
     error::{Error, Result},
     files::{archive, durable, upload},
@@ -20,7 +21,6 @@ use crate::{
 
 /// Where they are, in the container's folder.
 const DEPLOYS: &str = "deploys";
-const HISTORY: &str = "history.json";
 
 /// What becomes of what is in the folder already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,9 +86,10 @@ impl History {
         Ok(durable::read_json(&folder.join(DEPLOYS).join(HISTORY), HISTORY)?.unwrap_or_default())
     }
 
-    pub(super) fn store(&self, folder: &Path) -> Result<()> {
+    /// Writes it beside a plan.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_vec(self).map_err(|error| Error::io("write history.json")(error.into()))?;
-        durable::write(&place(folder), HISTORY, &text)
+        durable::write(folder, HISTORY, &text)
     }
 
     /// The deploy of that number.
@@ -171,10 +172,17 @@ pub(super) fn open(folder: &Path, layers: &[Layer]) -> Result<Vec<archive::Layer
     layers.iter().map(open).collect::<io::Result<_>>().map_err(Error::io("open a kept archive"))
 }
 
-/// Removes the archives that no deploy of the history needs.
-pub(super) fn forget(folder: &Path, history: &History) {
-    let needed = history.needed();
-    let Ok(entries) = fs::read_dir(place(folder)) else { return };
+/// Moves a history that stands beside a plan to where it counts, unless that has been done.
+pub(super) fn settle(folder: &Path, moving: &Path) -> Result<()> {
+    let moved = fs::rename(moving.join(HISTORY), place(folder).join(HISTORY));
+    durable::optional(moved).map_err(Error::io("write history.json"))?;
+    durable::sync(&place(folder))
+}
+
+/// Removes the archives that no deploy needs any more.
+pub(super) fn forget(folder: &Path) -> Result<()> {
+    let needed = History::load(folder)?.needed();
+    let Ok(entries) = fs::read_dir(place(folder)) else { return Ok(()) };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".zip")
@@ -184,10 +192,10 @@ pub(super) fn forget(folder: &Path, history: &History) {
             tracing::warn!(%error, name, "an archive that is not needed any more could not be removed");
         }
     }
+    Ok(())
 }
 
-/// Removes what a crash left of uploads and of the history. To be called while there is no upload.
+/// Removes what a crash left of uploads. To be called while there is no upload.
 pub(super) fn sweep(folder: &Path) {
     upload::sweep(&place(folder));
-    durable::sweep(&place(folder), HISTORY);
 }

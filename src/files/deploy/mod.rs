@@ -86,6 +86,8 @@ pub fn stage(folder: &Path, upload: Upload, to: RelPath, mode: Mode, terms: Term
         let number = deploy.number;
         let own = Layer { archive: number, path: deploy.path.clone(), replaces: mode == Mode::Replace };
         let mut layers = if own.replaces && to.as_str().is_empty() { Vec::new() } else { before.layers() };
+        // Somebody may have made room by hand.
+        layers.retain(|layer| history::kept_at(folder, layer.archive).exists());
         if !layers.is_empty() {
             let mut opened = history::open(folder, &layers)?;
             opened.push(archive::Layer { archive: archive()?, at: to.as_str().into(), replaces: own.replaces });
@@ -198,7 +200,11 @@ pub fn is_on_trial(folder: &Path) -> Result<bool> {
 /// # Errors
 /// [`Error::Io`].
 pub fn accept(folder: &Path) -> Result<()> {
-    if is_there(folder, FORMER)? { plan::retire(folder, FORMER) } else { Ok(()) }
+    if !is_there(folder, FORMER)? {
+        return Ok(());
+    }
+    plan::retire(folder, FORMER)?;
+    history::forget(folder)
 }
 
 fn is_there(folder: &Path, name: &str) -> Result<bool> {

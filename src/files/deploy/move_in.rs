@@ -37,8 +37,8 @@ pub(super) fn finish(folder: &Path) -> Result<()> {
         let kept = fs::rename(moving.join(ARCHIVE), history::kept_at(folder, number));
         durable::optional(kept).map_err(Error::io("keep the archive"))?;
     }
-    point("before the history is written");
-    plan.history.store(folder)?;
+    point("before the history is in its place");
+    history::settle(folder, &moving)?;
     // What was moved must be safe in its new place before the old one goes.
     sync(folder)?;
     if plan.trial {
@@ -47,7 +47,9 @@ pub(super) fn finish(folder: &Path) -> Result<()> {
     }
     point("before the emptied folder is removed");
     retire(folder, MOVING)?;
-    history::forget(folder, &plan.history);
+    if !plan.trial {
+        history::forget(folder)?;
+    }
     hindered.map_or(Ok(()), Err)
 }
 

@@ -6,7 +6,6 @@ use std::{fs, io, path::Path};
 use cap_std::{ambient_authority, fs::Dir};
 use serde::{Deserialize, Serialize};
 
-use super::history::History;
 use crate::{
     error::{Error, Result},
     files::{durable, remove::remove_tree},
@@ -21,6 +20,9 @@ pub(super) const FORMER: &str = "former";
 
 /// In each of these: what was unpacked, by its paths in the mount.
 pub(super) const TREE: &str = "tree";
+/// What the history is afterwards: a file of its own, so that nothing is left to be written once a deploy is committed, which a
+/// full disk could prevent.
+pub(super) const HISTORY: &str = "history.json";
 /// The archive that it came from.
 pub(super) const ARCHIVE: &str = "archive.zip";
 /// What was taken out of the mount and nobody needs.
@@ -40,8 +42,6 @@ pub(super) struct Plan {
     pub(super) volumes: Vec<String>,
     /// The number that `archive.zip` is kept under.
     pub(super) archive: Option<u64>,
-    /// What the history is afterwards.
-    pub(super) history: History,
     /// What takes it back is kept.
     pub(super) trial: bool,
 }

@@ -52,7 +52,6 @@ impl Staged {
             gone: self.gone.clone(),
             volumes: self.terms.volumes.iter().map(|path| path.as_str().to_owned()).collect(),
             archive: self.archive,
-            history: self.after.clone(),
             trial,
         };
         let incoming = self.folder.join(INCOMING);
@@ -64,12 +63,13 @@ impl Staged {
             _ => Way::Merge,
         };
         plan.write(&incoming)?;
+        self.after.write(&incoming)?;
         if trial {
             let gone = if taking_back == Way::Merge { new } else { Vec::new() };
-            let history = self.before.without(&self.after);
-            plan = Plan { way: taking_back, gone, archive: None, history, trial: false, ..plan };
+            plan = Plan { way: taking_back, gone, archive: None, trial: false, ..plan };
             fs::create_dir(former.join(TREE)).map_err(Error::io("make room for what is taken out"))?;
             plan.write(&former)?;
+            self.before.without(&self.after).write(&former)?;
         }
         durable::sync(&incoming)?;
         point("before the deploy is committed");
