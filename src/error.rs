@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{id::Cuid, port::Holder, status::Status};
+use crate::domain::{id::Cuid, obstacle::Obstacle, port::Holder, status::Status};
 
 /// Result of everything below `http`.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -22,6 +22,9 @@ pub enum Error {
     FileNotFound(String),
     #[error("deploy {0} is not there to go back to")]
     DeployNotFound(u64),
+    /// Something in the container's mount stands in the way.
+    #[error("{0}")]
+    Obstacle(Obstacle),
     #[error("image {image:?} can't be had: {reason}")]
     ImageNotFound { image: String, reason: String },
     /// The server's owner has not allowed that this part of the host be mounted.
@@ -96,7 +99,7 @@ pub struct Invalid {
 /// Which limit was passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooLarge {
-    /// The request's body, where it is JSON.
+    /// The request's body, where it is no archive.
     Body,
     /// An uploaded archive as sent.
     Zip,

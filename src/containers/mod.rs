@@ -22,6 +22,7 @@ mod deploy;
 mod door;
 mod drift;
 mod failure;
+mod files;
 pub mod index;
 mod lifecycle;
 mod limits;

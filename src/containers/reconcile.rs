@@ -108,6 +108,7 @@ impl Containers {
                 Found::Whole(record) => {
                     let cuid = record.cuid;
                     self.0.store.sweep(cuid);
+                    files::edit::sweep(&self.0.store.folder(cuid));
                     if let Err(error) = files::deploy::recover_at_start(&self.0.store.folder(cuid)) {
                         tracing::error!(%cuid, %error, "an upload that a crash cut short could not be finished; the next one tries again");
                     }

@@ -7,8 +7,8 @@
 //!   compose.yaml     the project generated from it
 //!   change.json      a change is under way: whether the container was up before it
 //!   deleted.json     container.json's name once a deletion is decided; deleted-with-volumes.json if those go, too
-//!   app/             the mount
-//!   deploys/         what was deployed into it; see `files::deploy` for what stands here on the way
+//!   app/             the mount; see `files` for what stands beside it during a change of it
+//!   deploys/         what was deployed into it
 //!   recordings/      `terminal::recording`'s
 //! ```
 //! A folder with neither of the two `.json` files is a creation that a crash cut short if it says so, or is empty, and is taken

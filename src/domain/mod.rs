@@ -5,6 +5,7 @@ pub mod id;
 pub mod json;
 pub mod log;
 pub mod network;
+pub mod obstacle;
 pub mod owner;
 pub mod port;
 pub mod resources;

@@ -49,6 +49,17 @@ impl RelPath {
         self.0.rsplit('/').next().filter(|name| !name.is_empty())
     }
 
+    /// The folder that it lies in, and its name there; nothing for the mount.
+    pub(super) fn split(&self) -> Option<(Self, &str)> {
+        let name = self.file_name()?;
+        Some((Self(self.0[..self.0.len() - name.len()].trim_end_matches('/').to_owned()), name))
+    }
+
+    /// Whether it is `other`, or below it.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.as_path().starts_with(&other.0)
+    }
+
     /// How to name it to a directory handle of the mount.
     pub(super) fn as_path(&self) -> &Path {
         at(Path::new(&self.0))
@@ -89,6 +100,16 @@ mod tests {
         }
         assert_eq!(RelPath::parse("path", "a/b").unwrap().file_name(), Some("b"));
         assert_eq!(RelPath::parse("path", "/app").unwrap().file_name(), None);
+    }
+
+    #[test]
+    fn a_path_knows_its_folder_and_what_lies_in_it() {
+        let path = |text| RelPath::parse("path", text).unwrap();
+        assert_eq!(path("a/b/c").split(), Some((path("a/b"), "c")));
+        assert_eq!(path("a").split(), Some((path(""), "a")));
+        assert_eq!(path("").split(), None);
+        assert!(path("a/b").is_within(&path("a")) && path("a").is_within(&path("a")) && path("a").is_within(&path("")));
+        assert!(!path("ab").is_within(&path("a")) && !path("a").is_within(&path("a/b")) && !path("").is_within(&path("a")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::error::{Error, Result, TooLarge};
 
@@ -29,22 +29,33 @@ pub struct Spool {
     received: u64,
     /// In bytes.
     limit: u64,
+    what: TooLarge,
 }
 
 impl Spool {
-    /// Opens the temporary file in `folder`, for up to `limit` bytes. The folder is made where it is missing, for nobody
+    /// Opens the temporary file of an archive of up to `limit` bytes in `folder`. That is made where it is missing, for nobody
     /// else.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub async fn create(folder: &Path, limit: u64) -> Result<Self> {
-        let folder = folder.to_owned();
-        let file = aside(move || {
-            DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
-            tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)
+        let made = folder.to_owned();
+        aside(move || match DirBuilder::new().mode(0o700).create(made) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
         })
         .await?;
-        Ok(Self { file: Some(file), buffer: Vec::with_capacity(BUFFER), received: 0, limit })
+        Self::create_as(folder, PREFIX, limit, TooLarge::Zip).await
+    }
+
+    /// Opens a temporary file in `folder` whose name begins with `prefix`, for up to `limit` bytes; a longer body is `what`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) async fn create_as(folder: &Path, prefix: &'static str, limit: u64, what: TooLarge) -> Result<Self> {
+        let folder = folder.to_owned();
+        let file = aside(move || tempfile::Builder::new().prefix(prefix).tempfile_in(folder)).await?;
+        Ok(Self { file: Some(file), buffer: Vec::with_capacity(BUFFER), received: 0, limit, what })
     }
 
     /// Takes the next bytes of the body, and waits for the disk once in a while.
@@ -54,7 +65,7 @@ impl Spool {
     pub async fn write(&mut self, mut chunk: &[u8]) -> Result<()> {
         self.received = self.received.saturating_add(chunk.len() as u64);
         if self.received > self.limit {
-            return Err(Error::TooLarge { what: TooLarge::Zip, limit: self.limit });
+            return Err(Error::TooLarge { what: self.what, limit: self.limit });
         }
         while !chunk.is_empty() {
             let (now, later) = chunk.split_at(chunk.len().min(BUFFER - self.buffer.len()));
@@ -108,6 +119,11 @@ impl Upload {
         let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder).unwrap();
         file.write_all(body).unwrap();
         Self { file, bytes: body.len() as u64 }
+    }
+
+    /// The file, and what removes it unless it is kept.
+    pub(super) fn into_parts(self) -> (File, TempPath) {
+        self.file.into_parts()
     }
 
     /// Another handle on the file.

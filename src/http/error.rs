@@ -103,6 +103,7 @@ impl ApiError {
             StatusCode::PAYLOAD_TOO_LARGE => ("payload_too_large", "BODY_TOO_LARGE"),
             StatusCode::NOT_FOUND => ("not_found", "ROUTE_NOT_FOUND"),
             StatusCode::RANGE_NOT_SATISFIABLE => ("validation_error", "INVALID_RANGE"),
+            StatusCode::PRECONDITION_FAILED => ("precondition_failed", "PRECONDITION_FAILED"),
             status if status.is_client_error() => ("validation_error", "INVALID_REQUEST"),
             _ => ("io_error", "IO_FAILED"),
         };
@@ -186,6 +187,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         }
         Error::SessionNotFound(id) => (StatusCode::NOT_FOUND, "not_found", "SESSION_NOT_FOUND", json!({"session": id})),
         Error::RecordingNotFound(id) => (StatusCode::NOT_FOUND, "not_found", "RECORDING_NOT_FOUND", json!({"session": id})),
+        Error::Obstacle(obstacle) => super::entries::facts(obstacle),
         Error::NameTaken { .. }
         | Error::RecordingGoesOn(_)
         | Error::TooManySessions { .. }

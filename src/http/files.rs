@@ -32,7 +32,7 @@ pub(crate) async fn download(
     query: Query<PathQuery>,
     request: HttpRequest,
 ) -> ApiResult<HttpResponse> {
-    let wanted = required(query.0)?;
+    let wanted = required(query.0.path)?;
     let folder = app.containers.folder(path.0)?;
     let name = wanted.file_name().unwrap_or_default().to_owned();
     let file = off_worker(move || {
@@ -69,8 +69,9 @@ pub(crate) async fn download_zip(app: Data<App>, path: CuidPath, query: Query<Pa
     Ok(HttpResponse::Ok().content_type("application/zip").insert_header(attachment(&format!("{name}.zip"))).streaming(archive))
 }
 
-fn required(query: PathQuery) -> Result<RelPath> {
-    let path = query.path.ok_or_else(|| Error::invalid("INVALID_PATH", "path", "path is required", Value::Null))?;
+/// The path that a query has to name.
+pub(super) fn required(path: Option<String>) -> Result<RelPath> {
+    let path = path.ok_or_else(|| Error::invalid("INVALID_PATH", "path", "path is required", Value::Null))?;
     RelPath::parse("path", &path)
 }
 

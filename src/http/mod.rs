@@ -6,6 +6,7 @@ mod auth;
 mod batch;
 mod containers;
 mod deploys;
+mod entries;
 mod envelope;
 mod error;
 mod files;
@@ -175,6 +176,13 @@ fn routes(config: &mut ServiceConfig) {
     at("/containers/{cuid}/rollback", "POST", vec![post().to(deploys::rollback)]);
     at("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]);
     at("/containers/{cuid}/download-zip", "GET", vec![get().to(files::download_zip)]);
+    at(
+        "/containers/{cuid}/files",
+        "GET, HEAD, PUT, DELETE",
+        vec![read().to(entries::list), web::put().to(entries::write), delete().to(entries::delete)],
+    );
+    at("/containers/{cuid}/files/mkdir", "POST", vec![post().to(entries::mkdir)]);
+    at("/containers/{cuid}/files/move", "POST", vec![post().to(entries::rename)]);
     at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);
     at("/containers/{cuid}/sessions/{session}", "DELETE", vec![delete().to(sessions::end)]);
     at("/containers/{cuid}/recordings", "GET, HEAD", vec![read().to(recordings::list)]);

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use crate::{
     containers::terms::{Mark, Terms},
     error::Error,
+    files::condition::{Condition, Tags},
 };
 
 /// The terms that stand in a request's headers.
@@ -49,31 +50,61 @@ pub(crate) fn etag(revision: u64) -> String {
     format!("\"{revision}\"")
 }
 
+/// What a request expects of a file, which has a tag and no revision.
+pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Error> {
+    let tags = |name, weak| {
+        Ok(listed(headers, name)?.map(|named| match named {
+            None => Tags::Any,
+            Some(tags) => Tags::These(tags.into_iter().filter(|tag| weak || !tag.weak).map(|tag| tag.opaque).collect()),
+        }))
+    };
+    // A weak tag is none of a file's that is to be changed, but names one that is not to be (RFC 9110, 8.8.3.2).
+    Ok(Condition { if_match: tags(header::IF_MATCH, false)?, if_none_match: tags(header::IF_NONE_MATCH, true)? })
+}
+
 /// The revisions that `If-Match` names. A weak tag, and a tag that this server never gave, are none of a container's and
-/// so match nothing (RFC 9110, 13.1.1). What is no tag at all, such as a number without its quotes, is refused: a client
-/// that was told of a conflict instead would look for one.
+/// so match nothing (RFC 9110, 13.1.1).
 fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Error> {
-    let lines: Vec<&[u8]> = headers.get_all(header::IF_MATCH).map(header::HeaderValue::as_bytes).collect();
+    let named = listed(headers, header::IF_MATCH)?.flatten();
+    // Tags are the same when their characters are: "03" is not "3".
+    let revision = |tag: Tag| {
+        let revision: u64 = tag.opaque.parse().ok()?;
+        (!tag.weak && tag.opaque == revision.to_string()).then_some(revision)
+    };
+    Ok(named.map(|tags| tags.into_iter().filter_map(revision).collect()))
+}
+
+/// An entity tag, without its quotes.
+struct Tag {
+    weak: bool,
+    opaque: String,
+}
+
+/// What a header lists: `Some(None)` is `*`. What is no tag at all, such as a number without its quotes, is refused: a client
+/// that was told of a conflict instead would look for one.
+fn listed(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Option<Vec<Tag>>>, Error> {
+    let lines: Vec<&[u8]> = headers.get_all(&name).map(header::HeaderValue::as_bytes).collect();
     if lines.is_empty() {
         return Ok(None);
     }
     let all = lines.join(&b","[..]);
     if all.trim_ascii() == b"*" {
-        return Ok(None);
+        return Ok(Some(None));
     }
-    tags(&all).map(Some).ok_or_else(|| {
-        let message = "If-Match is * or a list of entity tags in their quotes, such as \"3\"";
-        Error::invalid("INVALID_IF_MATCH", "If-Match", message, Value::from(String::from_utf8_lossy(&all)))
+    tags(&all).map(|tags| Some(Some(tags))).ok_or_else(|| {
+        let (field, code) =
+            if name == header::IF_MATCH { ("If-Match", "INVALID_IF_MATCH") } else { ("If-None-Match", "INVALID_IF_NONE_MATCH") };
+        let message = format!("{field} is * or a list of entity tags in their quotes, such as \"3\"");
+        Error::invalid(code, field, message, Value::from(String::from_utf8_lossy(&all)))
     })
 }
 
-/// The revisions among a list of entity tags; `None` where it is none.
-fn tags(mut list: &[u8]) -> Option<Vec<u64>> {
-    let mut revisions = Vec::new();
-    let mut any = false;
+/// A list of entity tags; `None` where it is none.
+fn tags(mut list: &[u8]) -> Option<Vec<Tag>> {
+    let mut tags = Vec::new();
     loop {
         let start = list.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','));
-        let Some(start) = start else { return any.then_some(revisions) };
+        let Some(start) = start else { return (!tags.is_empty()).then_some(tags) };
         let (weak, quoted) = match list[start..].strip_prefix(b"W/") {
             Some(rest) => (true, rest),
             None => (false, &list[start..]),
@@ -87,10 +118,7 @@ fn tags(mut list: &[u8]) -> Option<Vec<u64>> {
         if !list.is_empty() && !list.starts_with(b",") {
             return None;
         }
-        any = true;
-        // Tags are the same when their characters are: "03" is not "3".
-        let revision = std::str::from_utf8(&opaque[..end]).ok().and_then(|text| Some((text, text.parse::<u64>().ok()?)));
-        revisions.extend(revision.filter(|(text, number)| !weak && *text == number.to_string()).map(|(_, number)| number));
+        tags.push(Tag { weak, opaque: String::from_utf8_lossy(&opaque[..end]).into_owned() });
     }
 }
 
@@ -122,6 +150,12 @@ mod tests {
         ] {
             assert_eq!(read(lines).unwrap(), revisions, "{lines:?}");
         }
+        let mut headers = HeaderMap::new();
+        headers.append(header::IF_MATCH, header::HeaderValue::from_static("\"a:1\", W/\"b\""));
+        headers.append(header::IF_NONE_MATCH, header::HeaderValue::from_static("W/\"c\""));
+        let Condition { if_match, if_none_match } = condition(&headers).unwrap();
+        assert_eq!(if_match, Some(Tags::These(vec!["a:1".into()])));
+        assert_eq!(if_none_match, Some(Tags::These(vec!["c".into()])));
         for bad in ["3", "", ",", "\"3", "3\"", "*, \"3\"", "\"3\" \"4\"", "\"3\"4", "w/\"3\"", "\"a b\"", "'3'"] {
             match read(&[bad]) {
                 Err(Error::Invalid(invalid)) => assert_eq!((invalid.code, &*invalid.field), ("INVALID_IF_MATCH", "If-Match")),

@@ -19,7 +19,7 @@ pub(crate) struct Crashing {
     /// What the bystander is like, for as long as nobody touches it.
     untouched: String,
     /// The steps at which it died.
-    steps: Vec<String>,
+    pub(crate) steps: Vec<String>,
     _folder: tempfile::TempDir,
 }
 

@@ -50,6 +50,10 @@ async fn every_call_on_an_unknown_container_is_not_found() {
         (Method::POST, "/upload-zip"),
         (Method::GET, "/download?path=x"),
         (Method::GET, "/download-zip"),
+        (Method::GET, "/files"),
+        (Method::PUT, "/files?path=x"),
+        (Method::DELETE, "/files?path=x"),
+        (Method::POST, "/files/mkdir?path=x"),
         (Method::GET, "/sessions"),
         (Method::GET, "/recordings"),
     ] {
