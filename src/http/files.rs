@@ -1,11 +1,17 @@
 //! Files below a container's mount: download of a file, or of a folder as an archive.
 
+use std::convert::Infallible;
+
 use actix_files::NamedFile;
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, ContentDisposition, DispositionParam, DispositionType},
-    web::Data,
+    http::{
+        Method,
+        header::{self, ContentDisposition, DispositionParam, DispositionType},
+    },
+    web::{Bytes, Data},
 };
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,13 +66,23 @@ pub(super) fn sent(file: NamedFile, name: &str, request: &HttpRequest) -> HttpRe
 }
 
 /// `GET /containers/{cuid}/download-zip`
-pub(crate) async fn download_zip(app: Data<App>, path: CuidPath, query: Query<PathQuery>) -> ApiResult<HttpResponse> {
+pub(crate) async fn download_zip(
+    app: Data<App>,
+    path: CuidPath,
+    query: Query<PathQuery>,
+    request: HttpRequest,
+) -> ApiResult<HttpResponse> {
     let wanted = RelPath::parse("path", query.0.path.as_deref().unwrap_or_default())?;
     let folder = app.containers.folder(path.0)?;
     let name = wanted.file_name().map_or_else(|| path.0.to_string(), str::to_owned);
     let packer = off_worker(move || Packer::open(&Mount::open(&folder)?, &wanted)).await?;
-    let archive = pipe::stream(move |sink| packer.run(sink)).await?;
-    Ok(HttpResponse::Ok().content_type("application/zip").insert_header(attachment(&format!("{name}.zip"))).streaming(archive))
+    let mut response = HttpResponse::Ok();
+    response.content_type("application/zip").insert_header(attachment(&format!("{name}.zip")));
+    if request.method() == Method::HEAD {
+        // The headers of an archive that nobody makes.
+        return Ok(response.streaming(stream::empty::<std::result::Result<Bytes, Infallible>>()));
+    }
+    Ok(response.streaming(pipe::stream(&path.0.to_string(), move |sink| packer.run(sink)).await?))
 }
 
 /// The path that a query has to name.

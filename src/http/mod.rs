@@ -141,7 +141,7 @@ fn notice_the_vanished(connection: &dyn Any) {
     }
 }
 
-/// Every route. What may be read by GET may be asked after by HEAD, but for an archive, which is made while it is sent.
+/// Every route. What may be read by GET may be asked after by HEAD.
 fn routes(config: &mut ServiceConfig) {
     let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let (get, post, patch, delete) = (web::get, web::post, web::patch, web::delete);
@@ -175,7 +175,7 @@ fn routes(config: &mut ServiceConfig) {
     at("/containers/{cuid}/deploys", "GET, HEAD", vec![read().to(deploys::list)]);
     at("/containers/{cuid}/rollback", "POST", vec![post().to(deploys::rollback)]);
     at("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]);
-    at("/containers/{cuid}/download-zip", "GET", vec![get().to(files::download_zip)]);
+    at("/containers/{cuid}/download-zip", "GET, HEAD", vec![read().to(files::download_zip)]);
     at(
         "/containers/{cuid}/files",
         "GET, HEAD, PUT, DELETE",

@@ -12,6 +12,7 @@ mod crashes;
 mod deploy_crashes;
 mod deploys;
 mod disk;
+mod downloads;
 mod drift;
 mod engine;
 mod entries;
