@@ -29,6 +29,7 @@ mod networks;
 mod orphans;
 mod patch;
 mod spec;
+mod swap;
 mod terminal;
 #[path = "terminal/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "the same tests over the other transport: see `terminal::client`")]
