@@ -122,6 +122,12 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Tells whether the stream's reader is still there, for a producer that has nothing to write for long.
+    pub fn is_read(&self) -> impl Fn() -> bool + Send + 'static {
+        let sender = self.sender.downgrade();
+        move || sender.upgrade().is_some_and(|sender| !sender.is_closed())
+    }
+
     fn send_chunk(&mut self) -> io::Result<()> {
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
         self.send(Message::Chunk(chunk.into()))

@@ -82,7 +82,7 @@ pub(crate) async fn download_zip(
         // The headers of an archive that nobody makes.
         return Ok(response.streaming(stream::empty::<std::result::Result<Bytes, Infallible>>()));
     }
-    Ok(response.streaming(pipe::stream(&path.0.to_string(), move |sink| packer.run(sink)).await?))
+    Ok(response.streaming(pipe::stream(&path.0.to_string(), move |sink| packer.only_while(sink.is_read()).run(sink)).await?))
 }
 
 /// The path that a query has to name.

@@ -54,7 +54,11 @@ pub struct Packer {
     what: What,
     /// Where in the mount it is.
     at: PathBuf,
+    wanted: Wanted,
 }
+
+/// Whether somebody still waits for the archive.
+type Wanted = Box<dyn Fn() -> bool + Send>;
 
 enum What {
     Folder(Dir),
@@ -78,7 +82,14 @@ impl Packer {
             }
             kind => return Err(invalid_path(path, format!("{:?} is {}", path.as_str(), noun(kind)))),
         };
-        Ok(Self { what, at })
+        Ok(Self { what, at, wanted: Box::new(|| true) })
+    }
+
+    /// Ends the work as soon as `wanted` says no. A sink alone would notice late: a terabyte of zeros is packed into little,
+    /// and a million FIFOs into nothing.
+    #[must_use]
+    pub fn only_while(self, wanted: impl Fn() -> bool + Send + 'static) -> Self {
+        Self { wanted: Box::new(wanted), ..self }
     }
 
     /// Writes the archive: a folder's content by names relative to it, or the one file by its own name.
@@ -90,8 +101,8 @@ impl Packer {
     /// It remembers each entry to its end: 256 bytes and twice the name, and no more than 128 MiB of that in all.
     ///
     /// # Errors
-    /// [`Error::Io`], where the sink fails, or where the entries are more than may be remembered. The archive is left
-    /// without its end.
+    /// [`Error::Io`], where the sink fails, nobody wants the archive any more, or the entries are more than may be
+    /// remembered. The archive is left without its end.
     pub fn run(self, sink: impl Write) -> Result<()> {
         self.run_within(MEMORY, sink)
     }
@@ -99,7 +110,7 @@ impl Packer {
     pub(in crate::files) fn run_within(self, memory: usize, sink: impl Write) -> Result<()> {
         let cut = Rc::new(Cell::new(false));
         let zip = ZipWriter::new_stream(Sink { inner: sink, cut: cut.clone() });
-        let mut packing = Packing { zip, cut, at: self.at, memory, buffer: vec![0; BUFFER] };
+        let mut packing = Packing { zip, cut, at: self.at, wanted: self.wanted, memory, buffer: vec![0; BUFFER] };
         let packed = match self.what {
             What::Folder(root) => packing.tree(&root),
             What::File { name, stat, content } => packing.file(name.as_bytes(), &stat, content),
@@ -115,6 +126,7 @@ struct Packing<W: Write> {
     cut: Rc<Cell<bool>>,
     /// Where in the mount that is what entries' names are relative to.
     at: PathBuf,
+    wanted: Wanted,
     /// How many bytes may still be remembered.
     memory: usize,
     buffer: Vec<u8>,
@@ -129,6 +141,7 @@ impl<W: Write> Packing<W> {
             let Ok(entries) = root.open_dir(at(&path)).and_then(|dir| Ok((dir.entries()?, dir))) else { continue };
             let (entries, dir) = entries;
             for entry in entries.map_while(io::Result::ok) {
+                self.go_on()?;
                 let name = entry.file_name();
                 let path = path.join(&name);
                 if path.as_os_str().len() >= MAX_PATH {
@@ -141,6 +154,15 @@ impl<W: Write> Packing<W> {
             }
         }
         Ok(())
+    }
+
+    /// Cuts the archive short where nobody wants it any more.
+    fn go_on(&self) -> ZipResult<()> {
+        if (self.wanted)() {
+            return Ok(());
+        }
+        self.cut.set(true);
+        Err(io::Error::from(io::ErrorKind::BrokenPipe).into())
     }
 
     /// Counts what an entry takes, and cuts the archive short where that is too much.
@@ -180,6 +202,7 @@ impl<W: Write> Packing<W> {
         // A file that grows is packed up to the size that its entry was made for.
         let mut content = content.take(size);
         loop {
+            self.go_on()?;
             match content.read(&mut self.buffer) {
                 Ok(0) => return Ok(()),
                 Ok(read) => self.zip.write_all(&self.buffer[..read])?,

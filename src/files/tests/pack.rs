@@ -3,6 +3,10 @@
 use std::{
     io::Read,
     os::unix::{fs::symlink, net::UnixListener},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use zip::ZipArchive;
@@ -145,6 +149,24 @@ fn a_file_that_shrinks_or_grows_after_its_turn_came_leaves_the_archive_whole() {
         let mut archive = Vec::new();
         packer.run(&mut archive).unwrap();
         assert_eq!(contents(&archive)["file"].len(), packed);
+    }
+}
+
+#[test]
+fn the_work_ends_when_nobody_wants_the_archive_also_where_nothing_is_written() {
+    let world = World::new();
+    for number in 0..100 {
+        UnixListener::bind(world.app(&format!("{number}"))).unwrap();
+    }
+    fs::File::create(world.app("sparse")).unwrap().set_len(1 << 40).unwrap();
+    for path in ["", "sparse"] {
+        let (mut packed, asked) = (Vec::new(), Arc::new(AtomicU32::new(0)));
+        let counter = asked.clone();
+        let packer = Packer::open(&world.mount(), &rel(path)).unwrap();
+        let wanted = move || counter.fetch_add(1, Ordering::Relaxed) < 20;
+        assert!(packer.only_while(wanted).run(&mut packed).is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 21);
+        assert!(ZipArchive::new(Cursor::new(packed)).is_err());
     }
 }
 
