@@ -20,8 +20,8 @@ use rustix::{
 use uuid::Uuid;
 
 /// How often a folder is read again because something is still in it: some file systems skip entries while others are
-/// removed.
-const PASSES: u32 = 4;
+/// removed, and a process that works in it may put something there just before it goes.
+const PASSES: u32 = 32;
 
 /// Removes a folder and all that is in it, however deep, wide or forbidding. One that is not there is removed already.
 ///

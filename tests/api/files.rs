@@ -5,7 +5,10 @@ use std::io::Read;
 use reqwest::{Method, StatusCode, multipart};
 use serde_json::json;
 
-use crate::harness::{BUSYBOX, PYTHON, TestApp, archive, docker};
+use crate::{
+    harness::{BUSYBOX, PYTHON, TestApp, archive, docker, until},
+    mount::Files,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_arrives_with_the_container_s_owner_and_comes_back() {
@@ -213,11 +216,29 @@ async fn a_file_or_folder_of_any_name_is_downloaded_under_it() {
 async fn a_container_that_nests_folders_without_end_is_packed_as_far_as_paths_go_and_deleted_whole() {
     let app = TestApp::start().await;
     let cuid = app.run(&json!({"image": PYTHON, "command": "sleep 1000"})).await;
-    let nest = "import os\nfor _ in range(20000):\n os.mkdir('d')\n os.chdir('d')\nprint('nested')";
+    let nest = "import os\nfor top in 'de':\n os.chdir('/app')\n os.mkdir(top)\n os.chdir(top)\n for _ in range(20000):\n  os.mkdir('d')\n  os.chdir('d')\nprint('nested')";
     assert_eq!(docker(&["exec", &cuid, "python3", "-c", nest]), "nested\n");
     let archive = app.get(&format!("/containers/{cuid}/download-zip")).await.bytes;
     let names = zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap().len();
     assert!(names > 2000, "{names}");
+    let removal = app.request(Method::DELETE, &format!("/containers/{cuid}/files?path=e&recursive=true"));
+    assert_eq!(app.send(removal).await.status, StatusCode::OK);
+    assert_eq!(app.get(&format!("/containers/{cuid}/files")).await.json()["total"], 1);
+    assert_eq!(std::fs::read_dir(app.folder(&cuid)).unwrap().count(), 3, "nothing of it is left beside the mount");
     assert_eq!(app.delete(&cuid).await.status, StatusCode::OK);
     assert!(!app.folder(&cuid).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_goes_while_a_program_keeps_filling_it() {
+    let app = TestApp::start().await;
+    let fill =
+        "import os\nos.makedirs('/app/a/b')\nos.chdir('/app/a/b')\nn = 0\nwhile True:\n n += 1\n open(f'{n}', 'w').close()";
+    let files = Files { app: &app, cuid: app.run(&json!({"image": PYTHON, "command": ["python3", "-c", fill]})).await };
+    let mount = app.folder(&files.cuid).join("app");
+    until("there is much in it", async || std::fs::read_dir(mount.join("a/b")).is_ok_and(|all| all.count() > 5000)).await;
+    assert_eq!(files.delete("path=a&recursive=true").await.status, StatusCode::OK);
+    assert!(!mount.join("a").exists());
+    app.until_status(&files.cuid, "exited").await;
+    assert_eq!(files.beside(), ["app", "compose.yaml", "container.json"]);
 }
