@@ -38,6 +38,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Parts of the host that a container may have mounted, at or below them; empty: none.
     pub allowed_host_paths: Vec<PathBuf>,
+    /// What `requirements.txt` names is installed before `boot.py` is run.
+    pub install_requirements: bool,
     pub compose: ComposeConfig,
     pub defaults: Defaults,
     pub limits: Limits,
@@ -182,6 +184,11 @@ impl Config {
                 origins,
             )?,
             allowed_host_paths: read.with("ALLOWED_HOST_PATHS", "", "absolute paths, with commas", host_paths)?,
+            install_requirements: read.with("INSTALL_REQUIREMENTS", "off", "on or off", |word| match word {
+                "on" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            })?,
             compose: read.compose()?,
             defaults: read.defaults()?,
             limits: read.limits()?,
@@ -318,6 +325,7 @@ mod tests {
             ("SESSION_GRACE_S", "-1"),
             ("MAX_SESSIONS", "0"),
             ("RECORD_TERMINALS", "on"),
+            ("INSTALL_REQUIREMENTS", "yes"),
         ] {
             let line = with([(name, value)]).unwrap_err().to_string();
             assert!(line.starts_with(&format!("{name}={value:?} can't be used: it takes ")) && !line.contains('\n'), "{line}");

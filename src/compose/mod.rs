@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod exec;
 pub mod file;
+mod launcher;
 mod places;
 pub mod render;

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, os::unix::ffi::OsStrExt as _, path::Path};
 use serde_yaml::{Mapping, Value};
 use uuid::Uuid;
 
-use super::file::{Template, literal, meaning, write};
+use super::{
+    file::{Template, literal, meaning, write},
+    launcher::python,
+};
 use crate::{
     config::Defaults,
     domain::{
@@ -25,9 +28,6 @@ pub const LABEL: &str = "berth.cuid";
 
 /// The label that says which project a container was made from; its value is the project's [`Rendered::digest`].
 pub const PROJECT_LABEL: &str = "berth.project";
-
-/// The script that is run where a specification has no command, as the container sees it.
-const BOOT: &str = "/app/boot.py";
 
 /// Asks the URL that is its argument, with whatever the image has for that; any answer but an error's is a healthy one. It is
 /// never taken for part of the script.
@@ -49,7 +49,7 @@ const BRIDGE: &str = "bridge";
 /// What a project is rendered from.
 pub struct Project<'a> {
     pub cuid: Cuid,
-    /// Its host paths are rendered as they are.
+    /// Its host paths are rendered as they are. With a volume for packages, these are installed before `boot.py` is run.
     pub spec: &'a Spec,
     /// Whether the mount holds a `boot.py`.
     pub boot: bool,
@@ -126,7 +126,7 @@ impl Project<'_> {
         match &spec.command {
             Some(command) => set("command", command.words().map(literal).collect()),
             // The entrypoint, so that an image's own one can't take the script for its argument.
-            None if self.boot => set("entrypoint", ["python3", "-u", BOOT].map(Value::from).to_vec().into()),
+            None if self.boot => set("entrypoint", python(spec.volumes.iter().any(Volume::is_packages))),
             None => (),
         }
         set("init", true.into());
@@ -243,6 +243,10 @@ fn volume(volume: &Volume) -> Value {
     let mut entry = Mapping::from_iter([("type".into(), kind.into()), ("source".into(), source), ("target".into(), target)]);
     if kind == "bind" {
         entry.insert("bind".into(), Mapping::from_iter([("create_host_path".into(), false.into())]).into());
+    }
+    if volume.is_packages() {
+        // Nothing of the image is ever in it.
+        entry.insert("volume".into(), Mapping::from_iter([("nocopy".into(), true.into())]).into());
     }
     if volume.mode == Mode::ReadOnly {
         entry.insert("read_only".into(), true.into());
@@ -396,6 +400,27 @@ networks:
             assert!(text.contains(part), "{part} is not in {text}");
         }
         assert!(!text.contains("external") && !text.contains("json-file"), "{text}");
+    }
+
+    #[test]
+    fn packages_have_a_volume_and_are_installed_before_boot_py_runs() {
+        let cuid = "c123e4567-e89b-12d3-a456-426614174000".parse().unwrap();
+        let (defaults, folder) = (defaults(), Path::new("/data/c1"));
+        let mut spec = Spec::from_json(&json!({"image": "a"})).unwrap();
+        spec.volumes.push(Volume::packages(Some(defaults.owner)));
+        let project = Project { cuid, spec: &spec, boot: true, defaults: &defaults, network: "berth", folder, image: None };
+        let rendered = project.render(&Template::default());
+        let service = rendered.meaning()["services"][cuid.to_string()].clone();
+        let words = service["entrypoint"].as_array().unwrap();
+        assert_eq!(words[3], include_str!("launcher.py"));
+        assert_eq!((&words[4], &words[5]), (&"/berth-packages".into(), &"/app/boot.py".into()));
+        assert_eq!(service["volumes"][1]["source"], "_packages.1000.1000");
+        let part = "        target: \"/berth-packages\"\n        volume:\n          nocopy: true\n";
+        assert!(
+            rendered.text.contains(part) && rendered.text.contains("volumes:\n  \"_packages.1000.1000\": {}\n"),
+            "{}",
+            rendered.text
+        );
     }
 
     #[test]

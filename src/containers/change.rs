@@ -48,6 +48,11 @@ impl Containers {
             // The change is made; a note that stays only has it made once more.
             tracing::error!(%cuid, %error, "the note of a change that is over could not be removed");
         }
+        if self.0.install_requirements
+            && let Err(error) = self.drop_packages(cuid).await
+        {
+            tracing::warn!(%cuid, %error, "packages that the container uses no more could not be removed");
+        }
         Ok(())
     }
 
@@ -69,6 +74,7 @@ impl Containers {
     /// Writes the project of `spec`, and brings the container to it: by other limits where that is all there is to do, else
     /// by recreating it, and says whether it did. A network of its own goes where it is not on it.
     pub(super) async fn bring(&self, cuid: Cuid, spec: &Spec, how: &Bring) -> Result<bool> {
+        let spec = &self.with_packages(cuid, spec).await?;
         let project = self.write_project(cuid, spec, how.image.clone()).await?;
         let state = self.refresh(cuid).await?;
         let made = project.made(&state) && !how.anew;
@@ -106,6 +112,7 @@ impl Containers {
         let name = cuid.to_string();
         let back = async {
             self.take_back_files(cuid, change).await?;
+            let old = &self.with_packages(cuid, old).await?;
             self.give_mount(cuid, old).await?;
             let halved = self.0.engine.tidy_halves(&name).await?;
             let image = self.image_of(old, change).await?;

@@ -163,6 +163,7 @@ impl Containers {
 
     /// Starts the container, which is down, on what was moved in.
     async fn start_on(&self, cuid: Cuid, spec: &Spec, anew: bool) -> Result<()> {
+        let spec = &self.with_packages(cuid, spec).await?;
         let project = self.write_project(cuid, spec, None).await?;
         let state = self.refresh(cuid).await?;
         if anew {

@@ -32,7 +32,7 @@ pub struct ProjectDrift {
 pub enum ProjectState {
     /// As it would be written now.
     Current,
-    /// As it was written, before the template, a setting or `boot.py` changed: the next start writes it anew.
+    /// As it was written, before the template, a setting or `boot.py` changed, or `requirements.txt` came or went: the next start writes it anew.
     Outdated,
     /// Somebody edited it: a start or a PATCH overwrites it only where it is told to.
     Edited,
@@ -77,6 +77,7 @@ impl Containers {
         let (project, there) = on_disk(move || {
             // A host path that can't be mounted any more is shown as it was asked for.
             let spec = this.0.host_paths.resolve(spec.clone()).unwrap_or(spec);
+            let spec = this.look_for_packages(cuid, spec);
             Ok((this.render(cuid, &spec, None), this.0.store.project(cuid)?))
         })
         .await?;

@@ -62,9 +62,9 @@ impl Containers {
     }
 
     /// Brings the container up: with `command` where it was made from the project as it should be now, which is the
-    /// quickest; else, with a `boot.py` that came or went, another template, or the container lost, by recreating it.
+    /// quickest; else, with a `boot.py` or `requirements.txt` that came or went, another template, or the container lost, by recreating it.
     async fn start(&self, cuid: Cuid, state: &State, grace: Duration, command: &[&str], edited: bool) -> Result<()> {
-        let spec = self.0.index.get(cuid)?.record.spec.clone();
+        let spec = self.with_packages(cuid, &self.0.index.get(cuid)?.record.spec).await?;
         self.ports_are_free(cuid, &spec, state).await?;
         // Only one that is up may take its time to stop.
         let grace = if state.status.is_up() { grace } else { Duration::ZERO };

@@ -86,6 +86,7 @@ struct Inner {
     limits: Limits,
     keep_deploys: usize,
     host_paths: HostPaths,
+    install_requirements: bool,
     /// Where changes run: not on the workers that answer requests.
     runtime: Handle,
     changes: TaskTracker,
@@ -124,6 +125,7 @@ impl Containers {
             defaults: config.defaults.clone(),
             limits: config.limits.extracted,
             keep_deploys: config.limits.keep_deploys,
+            install_requirements: config.install_requirements,
             runtime,
             changes: TaskTracker::new(),
             engine_state: signal::Sender::new(EngineState::Unknown),

@@ -22,7 +22,7 @@ impl Containers {
     pub(super) fn render(&self, cuid: Cuid, spec: &Spec, image: Option<&str>) -> Rendered {
         let Inner { store, defaults, template, index, .. } = &*self.0;
         let folder = store.folder(cuid);
-        let boot = spec.command.is_none() && has_boot(&folder);
+        let boot = spec.command.is_none() && has_file(&folder, "boot.py");
         let network = networks::name(index.shared_network(cuid));
         render::Project { cuid, spec, boot, defaults, network: &network, folder: &folder, image }.render(template)
     }
@@ -68,13 +68,14 @@ impl Containers {
         self.0.compose.run_text(&name, &render::minimal(&name, "none"), command, grace).await
     }
 
-    /// Removes what the engine has of the container: itself, its own network, and with `with_volumes` its volumes.
+    /// Removes what the engine has of the container: itself, its own network, its packages, and with `with_volumes` its volumes.
     pub(super) async fn compose_down(&self, cuid: Cuid, with_volumes: bool) -> Result<()> {
         let name = cuid.to_string();
         let (volumes, more): (Vec<String>, &[&str]) =
             if with_volumes { (self.0.engine.volumes(&name).await?, &["--volumes"]) } else { (Vec::new(), &[]) };
         let command = [&["down", "--timeout", "0"], more].concat();
-        self.0.compose.run_text(&name, &render::removal(&name, &volumes), &command, Duration::ZERO).await
+        self.0.compose.run_text(&name, &render::removal(&name, &volumes), &command, Duration::ZERO).await?;
+        self.drop_packages(cuid).await
     }
 
     /// Creates or recreates the container without starting it, whose project has been written and whose image is there. `grace`
@@ -145,6 +146,7 @@ impl Written {
     }
 }
 
-fn has_boot(folder: &std::path::Path) -> bool {
-    RelPath::parse("path", "boot.py").and_then(|path| Mount::open(folder)?.open_file(&path)).is_ok()
+/// Whether the mount in a container's folder has this file at its top.
+pub(super) fn has_file(folder: &std::path::Path, name: &str) -> bool {
+    RelPath::parse("path", name).and_then(|path| Mount::open(folder)?.open_file(&path)).is_ok()
 }

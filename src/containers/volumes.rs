@@ -1,15 +1,16 @@
-//! The volumes of a container's own: a new one is given to the container's user, and those that are not wanted any more go.
+//! The volumes of a container's own: a new one is given to the container's user, and those that are not wanted any more go; and
+//! the one among them that the server adds, for packages.
 
 use std::collections::BTreeSet;
 
-use super::Containers;
+use super::{Containers, on_disk, project::has_file};
 use crate::{
     domain::{
         id::Cuid,
         owner::Owner,
         spec::Spec,
         user::User,
-        volume::{Mode, Source, Volume},
+        volume::{Mode, PACKAGES_PREFIX, Source, Volume},
     },
     error::{Error, Result},
 };
@@ -45,16 +46,55 @@ impl Containers {
     }
 
     /// Gives new volumes of a container, which has been created, to its user: the engine makes them root's. A user that only the
-    /// image knows is left to the image.
+    /// image knows is left to the image, and may write to the volume for packages as everybody may.
     pub(super) async fn give_volumes(&self, cuid: Cuid, spec: &Spec, volumes: &[Volume]) -> Result<()> {
-        let user: Option<Owner> = spec.user.as_ref().map_or(Some(self.0.defaults.owner), User::owner);
-        let Some(owner) = user else { return Ok(()) };
+        let user = self.user(spec);
         for volume in volumes {
-            let given = self.0.engine.give_volume(&cuid.to_string(), &volume.container_path, owner).await;
+            let (owner, mode) = match user {
+                Some(owner) => (owner, None),
+                None if volume.is_packages() => (Owner { uid: 0, gid: 0 }, Some(0o1777)),
+                None => continue,
+            };
+            let given = self.0.engine.give_volume(&cuid.to_string(), &volume.container_path, owner, mode).await;
             given.map_err(|error| match error {
                 Error::EngineRefused(_) => no_place(spec, volume),
                 error => error,
             })?;
+        }
+        Ok(())
+    }
+
+    /// As whom the container runs, where that is known by number.
+    fn user(&self, spec: &Spec) -> Option<Owner> {
+        spec.user.as_ref().map_or(Some(self.0.defaults.owner), User::owner)
+    }
+
+    /// The specification, with a volume for packages where the container is to have them: by the setting, and by what is in the
+    /// mount now. Whoever makes a container of it looks once, as the mount is the container's to change. It blocks.
+    pub(super) fn look_for_packages(&self, cuid: Cuid, mut spec: Spec) -> Spec {
+        let has = |name| has_file(&self.0.store.folder(cuid), name);
+        let looked = spec.volumes.iter().any(Volume::is_packages);
+        if self.0.install_requirements && !looked && spec.command.is_none() && has("boot.py") && has("requirements.txt") {
+            spec.volumes.push(Volume::packages(self.user(&spec)));
+        }
+        spec
+    }
+
+    /// The same, where it blocks nobody.
+    pub(super) async fn with_packages(&self, cuid: Cuid, spec: &Spec) -> Result<Spec> {
+        let (this, spec) = (self.clone(), spec.clone());
+        on_disk(move || Ok(this.look_for_packages(cuid, spec))).await
+    }
+
+    /// Removes the container's volumes for packages, but for one that the engine keeps as a container has it: what is in them
+    /// can be had again.
+    pub(super) async fn drop_packages(&self, cuid: Cuid) -> Result<()> {
+        let begins = at_engine(cuid, PACKAGES_PREFIX);
+        for name in self.volumes(cuid).await?.iter().filter(|name| name.starts_with(&begins)) {
+            match self.0.engine.remove_volume(name).await {
+                Err(Error::EngineRefused(_)) => (),
+                removed => removed?,
+            }
         }
         Ok(())
     }

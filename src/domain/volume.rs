@@ -3,7 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::text::text;
+use super::{owner::Owner, text::text};
+
+/// Where the container sees what its `requirements.txt` had installed.
+pub const PACKAGES: &str = "/berth-packages";
+
+/// What the names of volumes with packages begin with, as no client's volume does.
+pub const PACKAGES_PREFIX: &str = "_packages.";
 
 /// One mount of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +36,21 @@ pub enum Mode {
     ReadWrite,
     #[serde(rename = "ro")]
     ReadOnly,
+}
+
+impl Volume {
+    /// The volume that the server adds for a container's packages. What it keeps can be had again. Each owner has another, as
+    /// nobody can remove what is somebody else's; `None` is whoever the image says.
+    pub fn packages(owner: Option<Owner>) -> Self {
+        let owner = owner.map_or("image".to_owned(), |owner| format!("{}.{}", owner.uid, owner.gid));
+        let name = VolumeName(format!("{PACKAGES_PREFIX}{owner}"));
+        Self { source: Source::Volume(name), container_path: ContainerPath(PACKAGES.to_owned()), mode: Mode::ReadWrite }
+    }
+
+    /// Whether it is that volume.
+    pub fn is_packages(&self) -> bool {
+        matches!(&self.source, Source::Volume(name) if name.as_str().starts_with(PACKAGES_PREFIX))
+    }
 }
 
 /// A mount as clients write it.
@@ -102,6 +123,7 @@ text!(
         };
         match path.split('/').next() {
             Some("proc" | "sys" | "dev") => Err("nothing can be mounted at or below /proc, /sys and /dev".into()),
+            Some("berth-packages") => Err("/berth-packages is where the server has packages installed".into()),
             _ if path == "app" => Err("/app is the container's mount; a volume can stand below it".into()),
             _ => Ok(()),
         }
@@ -169,6 +191,8 @@ mod tests {
             "/sys/x",
             "/dev",
             "/dev/shm",
+            PACKAGES,
+            "/berth-packages/x",
             "/a/../b",
             "/./a",
             "/a/",

@@ -42,11 +42,11 @@ impl Engine {
         absent(self.docker()?.remove_volume(name, None::<bollard::query_parameters::RemoveVolumeOptions>).await)
     }
 
-    /// Gives the root of the volume at `path` in a container, which need not run, to `owner`. Its mode stays.
+    /// Gives the root of the volume at `path` in a container, which need not run, to `owner`. Its mode stays where none is given.
     ///
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
-    pub async fn give_volume(&self, container: &str, path: &ContainerPath, owner: Owner) -> Result<()> {
+    pub async fn give_volume(&self, container: &str, path: &ContainerPath, owner: Owner, mode: Option<u32>) -> Result<()> {
         let (mut path, mut stat) = (path.clone(), self.path_stat(container, path).await?);
         if stat.file_mode & LINK != 0 {
             // The image has a link there; the engine says where it ends in the container.
@@ -55,7 +55,8 @@ impl Engine {
         }
         let (folder, name) = path.split();
         let sticky = if stat.file_mode & STICKY == 0 { 0 } else { 0o1000 };
-        let archive = folder_entry(name, stat.file_mode & 0o777 | sticky, owner).map_err(Error::io("give a volume away"))?;
+        let mode = mode.unwrap_or(stat.file_mode & 0o777 | sticky);
+        let archive = folder_entry(name, mode, owner).map_err(Error::io("give a volume away"))?;
         let options = UploadToContainerOptionsBuilder::new().path(folder).no_overwrite_dir_non_dir("true").build();
         let body = bollard::body_full(archive.into());
         self.docker()?.upload_to_container(container, Some(options), body).await.map_err(failed)

@@ -28,6 +28,7 @@ mod mount;
 mod networks;
 mod orphans;
 mod patch;
+mod requirements;
 mod spec;
 mod swap;
 mod terminal;

@@ -17,7 +17,8 @@ impl Drop for Removed {
     }
 }
 
-fn volumes(cuid: &str) -> Vec<String> {
+/// The engine's names of all volumes of a container.
+pub(crate) fn volumes(cuid: &str) -> Vec<String> {
     let listed = docker(&["volume", "ls", "--quiet", "--filter", &format!("label=com.docker.compose.project={cuid}")]);
     let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
     names.sort();
