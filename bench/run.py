@@ -13,7 +13,10 @@ import sys
 from bounds import ends_within
 from report import ROOT, TABLE, machine, write
 
-SUBJECTS = ["startup", "steps", "starts", "creates", "by_hand", "keystrokes", "prompt", "throughput", "idle", "stalled", "dropped"]
+SUBJECTS = [
+    "startup", "steps", "starts", "creates", "by_hand", "unpack", "pack", "keystrokes", "prompt", "throughput", "idle", "stalled",
+    "dropped",
+]
 THOUSAND = "performance-thousand.md"
 
 

@@ -137,8 +137,15 @@ class Server:
 
     def memory_mb(self):
         """Resident memory in MB, and how much of it is no file's."""
+        return self.account("VmRSS"), self.account("RssAnon")
+
+    def peak_mb(self):
+        """The most resident memory since the kernel was last told to begin anew."""
+        return self.account("VmHWM")
+
+    def account(self, name):
         fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines())
-        return tuple(int(fields[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "RssAnon"))
+        return int(fields[name].split()[0]) * 1024 / 1e6
 
 
 def start(client, cuid):
