@@ -27,27 +27,27 @@ use crate::error::{Error, Result, TooLarge};
 /// name, each in less than 100 bytes; both are counted, so the limit on them bounds the memory.
 pub(super) struct Archive {
     index: ZipIterable<Cursor>,
-    /// Reads contents, while the index is read by another.
-    pub(super) contents: Cursor,
+    /// The archive itself, for whoever reads contents meanwhile.
+    file: Arc<File>,
 }
 
 impl Archive {
     /// Finds the archive's directory.
     pub(super) fn open(file: File) -> Result<Self> {
-        let contents = Cursor::new(file);
-        let index = index(&contents).map_err(|error| unreadable(None, error))?.enforce_header_consistency(true);
-        Ok(Self { index, contents })
+        let file = Arc::new(file);
+        let index = index(&file).map_err(|error| unreadable(None, error))?.enforce_header_consistency(true);
+        Ok(Self { index, file })
     }
 
     /// Goes through the entries, each with its headers as the zip library has them.
     pub(super) fn each(
         &mut self,
         at: &Path,
-        mut visit: impl FnMut(Entry, ZipFileEntry<'static>, &mut Cursor) -> Result<()>,
+        mut visit: impl FnMut(Entry, ZipFileEntry<'static>, &Arc<File>) -> Result<()>,
     ) -> Result<()> {
         for (number, raw) in self.index.files().map_err(|error| unreadable(None, error))?.enumerate() {
-            let raw = raw.map_err(|error| contradictory(&self.contents, number, error))?;
-            visit(Entry::read(&raw, at)?, raw, &mut self.contents)?;
+            let raw = raw.map_err(|error| contradictory(&self.file, number, error))?;
+            visit(Entry::read(&raw, at)?, raw, &self.file)?;
         }
         Ok(())
     }
@@ -84,12 +84,12 @@ impl Archive {
     }
 }
 
-fn index(archive: &Cursor) -> ZipResult<ZipIterable<Cursor>> {
-    ZipIterable::try_new(archive.clone(), Config::default())
+fn index(archive: &Arc<File>) -> ZipResult<ZipIterable<Cursor>> {
+    ZipIterable::try_new(Cursor::new(archive.clone()), Config::default())
 }
 
 /// What is wrong with an entry whose headers contradict each other, by the name that the directory has for it.
-fn contradictory(archive: &Cursor, number: usize, error: ZipError) -> Error {
+fn contradictory(archive: &Arc<File>, number: usize, error: ZipError) -> Error {
     let entry = index(archive).ok().and_then(|mut index| index.files().ok()?.nth(number)?.ok());
     let name = entry.as_ref().and_then(|entry| Some(entry.name().ok()?.into_owned()));
     match (name, entry) {
@@ -140,8 +140,12 @@ impl Window {
 }
 
 impl Cursor {
-    fn new(file: File) -> Self {
-        Self { file: Arc::new(file), position: 0, windows: Default::default(), last: 0 }
+    pub(super) fn new(file: Arc<File>) -> Self {
+        Self { file, position: 0, windows: Default::default(), last: 0 }
+    }
+
+    pub(super) fn is_of(&self, file: &Arc<File>) -> bool {
+        Arc::ptr_eq(&self.file, file)
     }
 }
 

@@ -4,12 +4,13 @@ use std::{
     collections::BTreeSet,
     fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use zip::read::ZipFileEntry;
 
 use super::{
-    check::{Archive, Cursor},
+    check::Archive,
     entry::{Entry, Kind},
     places::{Place, Places},
 };
@@ -25,28 +26,28 @@ pub(in crate::files) struct Layer {
 }
 
 /// An entry that is not hidden by a newer layer.
-pub(super) struct Seen<'a> {
+pub(super) struct Seen {
     layer: usize,
     /// Where it is in the mount.
-    pub(super) path: &'a Path,
-    pub(super) entry: &'a Entry,
+    pub(super) path: PathBuf,
+    pub(super) entry: Entry,
 }
 
 /// Goes through the entries that are not hidden, the newest layer's first, and gives the paths that they take.
 pub(super) fn visible(
     layers: &[Layer],
-    mut visit: impl FnMut(Seen<'_>, ZipFileEntry<'static>, &mut Cursor) -> Result<()>,
+    mut visit: impl FnMut(Seen, ZipFileEntry<'static>, &Arc<File>) -> Result<()>,
 ) -> Result<Places> {
     let (mut places, mut replaced) = (Places::default(), Vec::<&Path>::new());
     for (number, layer) in layers.iter().enumerate().rev() {
         let archive = layer.archive.try_clone().map_err(Error::io("open a kept archive"))?;
-        Archive::open(archive)?.each(&layer.at, |entry, raw, contents| {
+        Archive::open(archive)?.each(&layer.at, |entry, raw, archive| {
             let path = layer.at.join(&entry.path);
             let is_gone = replaced.iter().any(|replaced| path.starts_with(replaced));
             if is_gone || !places.cover(&path, entry.kind.into()) {
                 return Ok(());
             }
-            visit(Seen { layer: number, path: &path, entry: &entry }, raw, contents)
+            visit(Seen { layer: number, path, entry }, raw, archive)
         })?;
         if layer.replaces {
             replaced.push(&layer.at);
@@ -84,10 +85,10 @@ pub(in crate::files) fn surplus(from: &[Layer], to: &[Layer]) -> Result<Surplus>
     let wanted = places(to)?;
     let (mut files, mut folders) = (Vec::new(), BTreeSet::new());
     visible(from, |Seen { path, entry, .. }, _, _| {
-        if entry.kind != Kind::Folder && wanted.find(path) != Some(Place::Other) {
-            files.push(path.to_owned());
+        if entry.kind != Kind::Folder && wanted.find(&path) != Some(Place::Other) {
+            files.push(path.clone());
         }
-        let own = (entry.kind == Kind::Folder).then_some(path);
+        let own = (entry.kind == Kind::Folder).then_some(&*path);
         let above = path.ancestors().skip(1).chain(own).filter(|path| !path.as_os_str().is_empty());
         let is_folder = |path: &Path| matches!(wanted.find(path), Some(Place::Folder | Place::Implied));
         folders.extend(above.filter(|path| !is_folder(path)).map(Path::to_owned));

@@ -2,9 +2,10 @@
 //!
 //! An archive is checked whole before anything of it is written: [`check`], with the rules for an [`entry`] by itself and
 //! for the [`places`] that entries take. [`layers`] is what several archives amount to, of which each lies over the ones
-//! before.
+//! before. A [`crew`] unpacks entries side by side.
 
 mod check;
+mod crew;
 mod entry;
 mod layers;
 mod pack;

@@ -6,6 +6,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cap_std::{ambient_authority, fs::Dir};
@@ -18,12 +19,13 @@ use zip::{
 use super::{
     Limits,
     check::{Archive, Cursor},
+    crew::{Crew, Job},
     entry::{Entry, Kind, MAX_DEPTH, link_stays_inside, modified, refused, unreadable},
-    layers::{Layer, visible},
+    layers::{Layer, Seen, visible},
 };
 use crate::{
     domain::owner::Owner,
-    error::{Error, Result, TooLarge},
+    error::{Error, Result},
     files::{
         path::{MAX_PATH, RelPath, at},
         root::{invalid_path, set_owner},
@@ -42,6 +44,12 @@ pub struct Unpacked {
     pub bytes: u64,
 }
 
+impl Unpacked {
+    pub(super) fn with(self, other: Self) -> Self {
+        Self { files: self.files + other.files, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// Checks an archive and unpacks it below `to` in the new folder `tree`.
 ///
 /// # Errors
@@ -54,10 +62,13 @@ pub(in crate::files) fn unpack(tree: &Path, archive: File, to: &RelPath, owner: 
     }
     let mut archive = Archive::open(archive)?;
     archive.check(prefix, limits)?;
-    let mut stage = Stage::new(tree, owner, limits)?;
+    let mut stage = Stage::new(tree, owner)?;
     stage.enter(prefix).map_err(writing(to.as_str()))?;
-    archive.each(prefix, |entry, raw, contents| stage.put(&prefix.join(&entry.path), &entry, raw, contents))?;
-    Ok(stage.unpacked)
+    Crew::unpack(&stage, limits, |foreman| {
+        archive.each(prefix, |entry, raw, archive| {
+            foreman.give(Job { path: prefix.join(&entry.path), entry, raw, archive: archive.clone() })
+        })
+    })
 }
 
 /// Unpacks what is to be seen of archives that were checked when they came, one over the other, into the new folder `tree`.
@@ -65,34 +76,53 @@ pub(in crate::files) fn unpack(tree: &Path, archive: File, to: &RelPath, owner: 
 /// # Errors
 /// As [`unpack`].
 pub(in crate::files) fn unpack_layers(tree: &Path, layers: &[Layer], owner: Owner, limits: &Limits) -> Result<Unpacked> {
-    let mut stage = Stage::new(tree, owner, limits)?;
-    visible(layers, |seen, raw, contents| stage.put(seen.path, seen.entry, raw, contents))?;
-    Ok(stage.unpacked)
+    Crew::unpack(&Stage::new(tree, owner)?, limits, |foreman| {
+        let give = |seen: Seen, raw, archive: &Arc<File>| {
+            foreman.give(Job { path: seen.path, entry: seen.entry, raw, archive: archive.clone() })
+        };
+        visible(layers, give).map(drop)
+    })
 }
 
-/// The tree that is being unpacked. Only the server reaches it, and its folders are opened below its handle all the same.
-struct Stage {
+/// The tree that is being unpacked, as one thread sees it. Only the server reaches it, and its folders are opened below its handle
+/// all the same.
+pub(super) struct Stage {
     root: Dir,
     /// The folder of the last entry, which is likely the next one's too.
     parent: Option<(PathBuf, Dir)>,
     owner: Owner,
-    /// How many bytes may be written in all.
-    limit: u64,
     buffer: Vec<u8>,
     unpacked: Unpacked,
 }
 
 impl Stage {
-    fn new(tree: &Path, owner: Owner, limits: &Limits) -> Result<Self> {
+    fn new(tree: &Path, owner: Owner) -> Result<Self> {
         let opened = fs::create_dir(tree).and_then(|()| Dir::open_ambient_dir(tree, ambient_authority()));
         let root = opened.map_err(Error::io("make room to unpack"))?;
         dress(&root, ".".as_ref(), owner).map_err(Error::io("make room to unpack"))?;
-        let limit = limits.extracted_bytes;
-        Ok(Self { parent: None, root, owner, limit, buffer: vec![0; BUFFER], unpacked: Unpacked::default() })
+        Ok(Self { parent: None, root, owner, buffer: Vec::new(), unpacked: Unpacked::default() })
+    }
+
+    /// The same tree, for another thread.
+    pub(super) fn another(&self) -> Result<Self> {
+        let root = self.root.try_clone().map_err(Error::io("open what is unpacked"))?;
+        Ok(Self { parent: None, root, owner: self.owner, buffer: vec![0; BUFFER], unpacked: Unpacked::default() })
+    }
+
+    /// What this thread has unpacked.
+    pub(super) fn unpacked(&self) -> Unpacked {
+        self.unpacked
     }
 
     /// Makes what an entry stands for at `path`.
-    fn put(&mut self, path: &Path, entry: &Entry, raw: ZipFileEntry<'_>, contents: &mut Cursor) -> Result<()> {
+    pub(super) fn put(
+        &mut self,
+        crew: &Crew,
+        path: &Path,
+        entry: &Entry,
+        raw: ZipFileEntry<'_>,
+        contents: &mut Cursor,
+    ) -> Result<()> {
         if entry.kind == Kind::Folder {
             return self.enter(path).map_err(writing(&entry.name));
         }
@@ -102,8 +132,8 @@ impl Stage {
             raw.with_reader(contents, ZipReadOptions::new()).map_err(|error| unreadable(Some(&entry.name), error))?;
         self.unpacked.files += 1;
         match entry.kind {
-            Kind::File { executable } => self.file(path, entry, executable, &mut content),
-            _ => self.link(path, entry, &mut content),
+            Kind::File { executable } => self.file(crew, path, entry, executable, &mut content),
+            _ => self.link(crew, path, entry, &mut content),
         }
     }
 
@@ -136,12 +166,19 @@ impl Stage {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, entry: &Entry, executable: bool, content: &mut ZipFile<'_, Cursor>) -> Result<()> {
+    fn file(
+        &mut self,
+        crew: &Crew,
+        path: &Path,
+        entry: &Entry,
+        executable: bool,
+        content: &mut ZipFile<'_, Cursor>,
+    ) -> Result<()> {
         let (name, dir) = self.place(path);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(opened.map_err(|error| not_made(entry, error.into()))?);
-        self.copy(entry, content, &mut file)?;
+        self.copy(crew, entry, content, &mut file)?;
         let mode = if executable { 0o755 } else { 0o644 };
         let dressed = rustix::fs::fchown(&file, Some(Uid::from_raw(self.owner.uid)), Some(Gid::from_raw(self.owner.gid)))
             .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)))
@@ -150,7 +187,7 @@ impl Stage {
     }
 
     /// Copies what is really there, whatever the headers say.
-    fn copy(&mut self, entry: &Entry, content: &mut impl Read, file: &mut impl Write) -> Result<()> {
+    fn copy(&mut self, crew: &Crew, entry: &Entry, content: &mut impl Read, file: &mut impl Write) -> Result<()> {
         let mut size = 0_u64;
         loop {
             let read = match content.read(&mut self.buffer) {
@@ -161,9 +198,7 @@ impl Stage {
             };
             size += read as u64;
             self.unpacked.bytes += read as u64;
-            if self.unpacked.bytes > self.limit {
-                return Err(Error::TooLarge { what: TooLarge::Extracted, limit: self.limit });
-            }
+            crew.count(read as u64)?;
             file.write_all(&self.buffer[..read]).map_err(writing(&entry.name))?;
         }
         if size == entry.size {
@@ -172,12 +207,12 @@ impl Stage {
         Err(refused(&entry.name, &format!("it unpacks to {size} bytes and says that it has {}", entry.size)))
     }
 
-    fn link(&mut self, path: &Path, entry: &Entry, content: &mut impl Read) -> Result<()> {
+    fn link(&mut self, crew: &Crew, path: &Path, entry: &Entry, content: &mut impl Read) -> Result<()> {
         if entry.size >= MAX_PATH as u64 {
             return Err(refused(&entry.name, "it is a link to a path of more than 4095 bytes"));
         }
         let mut target = Vec::new();
-        self.copy(entry, content, &mut target)?;
+        self.copy(crew, entry, content, &mut target)?;
         let target = PathBuf::from(OsString::from_vec(target));
         if !link_stays_inside(path, &target) || target.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(refused(&entry.name, "it is a link that leads out of the mount"));
