@@ -9,6 +9,7 @@ import hashlib, importlib.util, os, platform, shutil, signal, subprocess, syscon
 VOLUME, BOOT = sys.argv[1:]
 APP = os.path.dirname(BOOT)
 REQUIREMENTS = os.path.join(APP, "requirements.txt")
+ASIDE = "installing-"
 
 
 def say(line):
@@ -27,7 +28,11 @@ def digest():
 
 def install(pip, installed):
     """Into a folder aside, which gets its name once all is there."""
-    aside = tempfile.mkdtemp(dir=VOLUME)
+    for entry in os.scandir(VOLUME):
+        # Of an install that was cut short.
+        if entry.name.startswith(ASIDE):
+            shutil.rmtree(entry.path, ignore_errors=True)
+    aside = tempfile.mkdtemp(dir=VOLUME, prefix=ASIDE)
     packages = os.path.join(aside, "packages")
     # By pip's own file: with -m, the folder it is run in, which relative paths are relative to, would hide Python's modules.
     pip = os.path.join(pip.submodule_search_locations[0], "__main__.py")

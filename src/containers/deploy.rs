@@ -85,7 +85,7 @@ impl Containers {
             if restart.is_some() || on_disk(move || deploy::is_on_trial(&its)).await? {
                 this.settle(cuid).await;
             }
-            let about = this.about(&spec);
+            let about = this.about(cuid, &spec).await;
             let staged = on_disk(move || stage(&folder, about)).await?;
             let unpacked = staged.unpacked;
             let deploy = match restart {
@@ -98,10 +98,10 @@ impl Containers {
         .await
     }
 
-    fn about(&self, spec: &Spec) -> deploy::Terms {
-        let paths = spec.volumes.iter().map(|volume| volume.container_path.as_str());
+    async fn about(&self, cuid: Cuid, spec: &Spec) -> deploy::Terms {
+        let paths = self.mounted_at(cuid, spec).await;
         // Those outside of the mount are none of its folders.
-        let below = paths.filter_map(|path| RelPath::parse("volumes", path.strip_prefix("/app/")?).ok());
+        let below = paths.iter().filter_map(|path| RelPath::parse("volumes", path.strip_prefix("/app/")?).ok());
         let volumes = below.filter(|path| !path.as_str().is_empty()).collect();
         deploy::Terms { owner: spec.owner(self.0.defaults.owner), limits: self.0.limits, keep: self.0.keep_deploys, volumes }
     }
@@ -147,7 +147,8 @@ impl Containers {
         let edited = self.may_write_project(cuid, terms).await?;
         self.ports_are_free(cuid, spec, &state).await?;
         self.ensure_image(&spec.image).await?;
-        let change = Change { restarts: Some(restart.grace.as_secs()), edited, ..Change::default() };
+        let volumes = Some(self.volumes(cuid).await?);
+        let change = Change { volumes, restarts: Some(restart.grace.as_secs()), edited, ..Change::default() };
         let change = self.on_top(cuid, &state, change).await;
         let work = async {
             if state.status.is_up() {

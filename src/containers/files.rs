@@ -49,8 +49,8 @@ impl Containers {
         self.in_turn(cuid, Terms::default(), move |this, _| async move {
             let (spec, folder) = (this.0.index.get(cuid)?.record.spec.clone(), this.0.store.folder(cuid));
             let owner = spec.owner(this.0.defaults.owner);
-            let volumes = spec.volumes.into_iter().map(|volume| volume.container_path.as_str().to_owned());
-            on_disk(move || change(&Editor::open(&folder, owner, volumes)?)).await
+            let volumes = this.mounted_at(cuid, &spec).await;
+            on_disk(move || change(&Editor::open(&folder, owner, volumes.into_iter())?)).await
         })
         .await
     }

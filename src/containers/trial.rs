@@ -1,7 +1,7 @@
 //! Whether a container that was just started comes up: its health check says so, or, where it has none, it goes on for a
 //! moment.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -14,6 +14,10 @@ use crate::{
     engine::{state::State, trial::Health},
     error::{Error, Result},
 };
+
+/// How long a health check is waited for at the most, whatever it may take to decide: nothing else is done to the container
+/// meanwhile, but a deletion by force.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a look at a container on trial says.
 enum Look {
@@ -31,12 +35,13 @@ impl Containers {
         let name = cuid.to_string();
         let started = self.refresh(cuid).await?;
         let (health, began) = (self.0.engine.health(&name).await?, Instant::now());
-        let limit = health.as_ref().map_or(MOMENT, |health| health.decides_within);
+        let limit = health.as_ref().map_or(MOMENT, |health| health.decides_within.min(PATIENCE));
         let reason = loop {
             let state = self.0.index.get(cuid)?.state;
             match look(&state, health.as_ref()) {
                 Look::Up => return Ok(()),
                 Look::Down(reason) => break reason,
+                Look::NotYet if self.0.changes.is_closed() => break "the server is being stopped".to_owned(),
                 Look::NotYet if began.elapsed() < limit => sleep(PAUSE).await,
                 Look::NotYet if health.is_none() => return Ok(()),
                 Look::NotYet => break format!("its health check has not decided within {} s", limit.as_secs()),

@@ -64,6 +64,14 @@ impl Containers {
         Ok(())
     }
 
+    /// Where the container has something mounted, or will have: by its specification, and by the engine, which knows what an
+    /// image or a template adds. While that does not answer, the specification is all there is to go by.
+    pub(super) async fn mounted_at(&self, cuid: Cuid, spec: &Spec) -> Vec<String> {
+        let mut paths = self.0.engine.mounted_at(&cuid.to_string()).await.unwrap_or_default();
+        paths.extend(spec.volumes.iter().map(|volume| volume.container_path.as_str().to_owned()));
+        paths
+    }
+
     /// As whom the container runs, where that is known by number.
     fn user(&self, spec: &Spec) -> Option<Owner> {
         spec.user.as_ref().map_or(Some(self.0.defaults.owner), User::owner)

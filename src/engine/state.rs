@@ -74,6 +74,20 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Where the container called `name` has something mounted, also what its image or its project's template asks for.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
+    pub async fn mounted_at(&self, name: &str) -> Result<Vec<String>> {
+        match self.docker()?.inspect_container(name, None).await {
+            Ok(answer) => Ok(answer.mounts.into_iter().flatten().filter_map(|mount| mount.destination).collect()),
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(Vec::new()),
+            Err(failure) => Err(failed(failure)),
+        }
+    }
+}
+
 /// A container as the engine describes it, in the engine's own words.
 pub struct Description {
     pub state: State,

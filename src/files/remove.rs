@@ -1,4 +1,5 @@
-//! [`remove_tree`], which removes whatever a container made of its folder. Whether it should is not asked here.
+//! [`remove_tree`], which removes whatever a container made of its folder, and [`put_away`], for what a process in a container may
+//! still be at work in. Whether it should is not asked here.
 //!
 //! A process may nest folders deeper than the stack, a path or the number of open files reaches. So nothing recurses here:
 //! a folder that is not empty is moved up to the top, under a number, and emptied when its number's turn comes. Thus there
@@ -9,7 +10,9 @@ use std::{
     ffi::CStr,
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -28,11 +31,76 @@ const PASSES: u32 = 32;
 /// # Errors
 /// The first failure. What could be removed in spite of it, is.
 pub fn remove_tree(folder: &Path) -> io::Result<()> {
+    remove_until(folder, None)
+}
+
+/// How the names of folders begin that are on their way to nothing, beside a mount.
+const REMOVED: &str = ".removed-";
+
+/// How long a removal is waited for, and how long it goes on when nobody waits for it: a process that still stands in the
+/// folder can make more of it than anyone removes.
+const AT_ONCE: Duration = Duration::from_secs(1);
+const ASIDE: Duration = Duration::from_secs(120);
+
+/// Renames what is called `name` in the container's folder `folder` to where nobody looks for it, and removes it: here, as long as that is
+/// quick, and then aside. What is left stays until [`sweep`]. Nothing may be there, too.
+///
+/// # Errors
+/// That of the rename.
+pub(super) fn put_away(folder: &Path, name: &str) -> io::Result<()> {
+    let away = folder.join(away());
+    match std::fs::rename(folder.join(name), &away) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    finish(away);
+    Ok(())
+}
+
+/// A name that nothing has, for what is on its way to nothing.
+pub(super) fn away() -> String {
+    format!("{REMOVED}{}", Uuid::new_v4())
+}
+
+/// Removes what has such a name.
+pub(super) fn finish(away: PathBuf) {
+    match remove_until(&away, Some(Instant::now() + AT_ONCE)) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => aside(vec![away]),
+        Err(error) => tracing::warn!(%error, "a folder that nobody needs stays until the server's next start"),
+        Ok(()) => {}
+    }
+}
+
+/// Begins to remove what is left in a container's folder of earlier removals, to be called when the server starts.
+pub fn sweep(folder: &Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let left: Vec<_> = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(REMOVED)).collect();
+    if !left.is_empty() {
+        aside(left.into_iter().map(|entry| entry.path()).collect());
+    }
+}
+
+/// Removes folders where nobody waits for it, one after the other.
+fn aside(folders: Vec<PathBuf>) {
+    let work = move || {
+        for folder in folders {
+            if let Err(error) = remove_until(&folder, Some(Instant::now() + ASIDE)) {
+                tracing::warn!(%error, "a folder that nobody needs stays until the server's next start");
+            }
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("removal".into()).spawn(work) {
+        tracing::warn!(%error, "a folder that nobody needs stays until the server's next start");
+    }
+}
+
+/// As [`remove_tree`], until a moment.
+fn remove_until(folder: &Path, until: Option<Instant>) -> io::Result<()> {
     let top = match open(CWD, folder) {
         Err(Errno::NOENT) => return Ok(()),
         opened => opened?,
     };
-    let mut removal = Removal { top, prefix: format!(".{}-", Uuid::new_v4()), moved: 0, emptied: 0, failure: None };
+    let mut removal = Removal { top, prefix: format!(".{}-", Uuid::new_v4()), moved: 0, emptied: 0, failure: None, until };
     for _ in 0..PASSES {
         removal.everything()?;
         match rustix::fs::unlinkat(CWD, folder, AtFlags::REMOVEDIR) {
@@ -52,13 +120,22 @@ struct Removal {
     /// How many of these were emptied and removed.
     emptied: u64,
     failure: Option<Errno>,
+    /// When it is given up.
+    until: Option<Instant>,
 }
 
 impl Removal {
+    /// # Errors
+    /// `TIMEDOUT` where it has gone on for long enough.
+    fn may_go_on(&self) -> rustix::io::Result<()> {
+        if self.until.is_some_and(|until| Instant::now() > until) { Err(Errno::TIMEDOUT) } else { Ok(()) }
+    }
+
     /// Removes all that is in the top folder.
     fn everything(&mut self) -> rustix::io::Result<()> {
         self.pass(open(&self.top, ".")?)?;
         while self.emptied < self.moved {
+            self.may_go_on()?;
             if let Err(error) = self.folder(&self.name(self.emptied)) {
                 self.failure.get_or_insert(error);
             }
@@ -83,6 +160,7 @@ impl Removal {
     fn pass(&mut self, folder: OwnedFd) -> rustix::io::Result<()> {
         let mut dir = Dir::new(folder)?;
         while let Some(entry) = dir.read() {
+            self.may_go_on()?;
             let entry = entry?;
             let name = entry.file_name();
             let is_moved = name.to_bytes().starts_with(self.prefix.as_bytes());
@@ -190,6 +268,28 @@ mod tests {
         remove_tree(&tree).unwrap();
         assert!(!tree.exists() && temp.path().join("kept").exists());
         assert_eq!(fs::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o555);
+    }
+
+    #[test]
+    fn a_folder_that_a_process_goes_on_nesting_is_put_away_without_waiting_for_it() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("tree")).unwrap();
+        let mut level = open(CWD, temp.path().join("tree")).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) && rustix::fs::mkdirat(&level, "d", Mode::RWXU).is_ok() {
+                    level = open(&level, "d").unwrap();
+                }
+            });
+            let put_away = put_away(temp.path(), "tree");
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            put_away.unwrap();
+        });
+        assert!(!temp.path().join("tree").exists());
+        while fs::read_dir(temp.path()).unwrap().count() > 0 {
+            thread::yield_now();
+        }
     }
 
     #[test]

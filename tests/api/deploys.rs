@@ -97,6 +97,23 @@ async fn a_volume_below_the_mount_stays_mounted_whatever_is_replaced_around_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_only_the_image_asks_for_stays_mounted_too() {
+    let app = TestApp::start().await;
+    let image = format!("berth-test/volume-{}", uuid::Uuid::new_v4());
+    let plain = app.create(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;
+    docker(&["commit", "--change", "VOLUME /app/cache", &plain, &image]);
+    let cuid = app.run(&json!({"image": image, "command": "sleep 1000", "user": "0:0"})).await;
+    docker(&["exec", &cuid, "sh", "-c", "echo warm > /app/cache/x"]);
+    let answer = app.deploy(&cuid, "mode=replace", &[("a", "1")]).await;
+    let seen = docker(&["exec", &cuid, "cat", "/app/cache/x", "/app/a"]);
+    let request = app.request(Method::DELETE, &format!("/containers/{cuid}/files?path=cache&recursive=true"));
+    let deleted = app.send(request).await;
+    app.send(app.request(Method::DELETE, &format!("/containers/{cuid}?force=true&remove_volumes=true"))).await;
+    docker(&["rmi", &image]);
+    assert_eq!((answer.status, seen.as_str(), deleted.status), (StatusCode::OK, "warm\n1", StatusCode::CONFLICT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deploys_are_numbered_kept_and_gone_back_to() {
     let app = TestApp::start_with([("KEEP_DEPLOYS", "3".into())]).await;
     let cuid = app.run(&json!({"image": BUSYBOX, "command": "sleep 1000"})).await;

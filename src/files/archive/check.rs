@@ -55,21 +55,30 @@ impl Archive {
     /// Checks all that can be known without unpacking, for an archive that goes below `at` in the mount: every entry by
     /// itself, that no two claim the same place or the same bytes, and that what they declare is within the limits.
     pub(super) fn check(&mut self, at: &Path, limits: &Limits) -> Result<()> {
-        let (mut places, mut ranges, mut bytes) = (Places::default(), Vec::new(), 0_u64);
+        let (mut places, mut ranges, mut bytes, mut ratio) = (Places::default(), Vec::new(), 0_u64, None);
         let count = |places: usize| match limits.extracted_files {
             limit if places as u64 > limit => Err(Error::TooLarge { what: TooLarge::ExtractedFiles, limit }),
             _ => Ok(()),
         };
         // Every entry takes a place of its own, so the number of entries that is declared need not be read to be refused.
         count(self.index.len())?;
-        self.each(at, |entry, raw, _| {
+        self.each(at, |entry, raw, archive| {
             places.take(&entry)?;
             count(places.len())?;
             bytes = bytes.saturating_add(entry.size);
             if bytes > limits.extracted_bytes {
                 return Err(Error::TooLarge { what: TooLarge::Extracted, limit: limits.extracted_bytes });
             }
-            let least = (LOCAL_HEADER + raw.name_raw().len() as u64).saturating_add(raw.compressed_size());
+            let all = ratio.get_or_insert(archive.metadata().map_err(Error::io("look at the archive"))?.len());
+            if bytes > MODEST && bytes / RATIO > *all {
+                return Err(Error::TooLarge { what: TooLarge::Extracted, limit: all.saturating_mul(RATIO) });
+            }
+            let mut extra = [0; 2];
+            archive
+                .read_exact_at(&mut extra, raw.header_start().saturating_add(EXTRA_LENGTH))
+                .map_err(|error| unreadable(Some(&entry.name), error.into()))?;
+            let header = LOCAL_HEADER + raw.name_raw().len() as u64 + u64::from(u16::from_le_bytes(extra));
+            let least = header.saturating_add(raw.compressed_size());
             ranges.push((raw.header_start(), raw.header_start().saturating_add(least)));
             Ok(())
         })?;
@@ -99,8 +108,14 @@ fn contradictory(archive: &Arc<File>, number: usize, error: ZipError) -> Error {
     }
 }
 
-/// The size of a local header without the name and what follows it.
+/// The size of a local header without the name and what follows it, and where in it the length of what follows the name is.
 const LOCAL_HEADER: u64 = 30;
+const EXTRA_LENGTH: u64 = 28;
+
+/// How many times its own size an archive may unpack to, once that is more than [`MODEST`] bytes: a little more than deflate can do
+/// at its best, so that only what was made to be a bomb is one.
+const RATIO: u64 = 1100;
+const MODEST: u64 = 64 << 20;
 
 /// How much of an archive is read at once. Small entries stand close together, headers before contents.
 const WINDOW: usize = 64 * 1024;

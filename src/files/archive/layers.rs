@@ -63,6 +63,13 @@ pub(in crate::files) fn in_sight(layers: &[Layer]) -> Result<BTreeSet<usize>> {
         seen.insert(entry.layer);
         Ok(())
     })?;
+    // One that replaced a folder still hides what older ones have there, unless a newer one does.
+    for (number, layer) in layers.iter().enumerate().filter(|(_, layer)| layer.replaces) {
+        let again = layers[number + 1..].iter().any(|newer| newer.replaces && layer.at.starts_with(&newer.at));
+        if !again && seen.range(..number).next().is_some() {
+            seen.insert(number);
+        }
+    }
     Ok(seen)
 }
 

@@ -2,11 +2,12 @@
 //!
 //! An archive is checked whole before anything of it is written: [`check`], with the rules for an [`entry`] by itself and
 //! for the [`places`] that entries take. [`layers`] is what several archives amount to, of which each lies over the ones
-//! before. A [`crew`] unpacks entries side by side.
+//! before, and [`fold`] makes one of them. A [`crew`] unpacks entries side by side.
 
 mod check;
 mod crew;
 mod entry;
+mod fold;
 mod layers;
 mod pack;
 mod places;
@@ -16,6 +17,7 @@ pub use pack::Packer;
 pub use unpack::Unpacked;
 pub(super) use {
     entry::refused,
+    fold::fold,
     layers::{Layer, in_sight, places, surplus},
     places::{Place, Places},
     unpack::{unpack, unpack_layers},

@@ -65,7 +65,8 @@ pub struct Deploy {
 /// An archive, and how it was unpacked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Layer {
-    pub(super) archive: u64,
+    /// The name of the archive without its ending.
+    pub(super) archive: String,
     pub(super) path: String,
     pub(super) replaces: bool,
 }
@@ -106,6 +107,12 @@ impl History {
         self.last + 1
     }
 
+    /// Whether it is known what the mount's files are made of now: of nothing, or of archives that are still there.
+    pub(super) fn is_whole(&self, folder: &Path) -> bool {
+        let layers = self.layers();
+        self.current.is_none() || (!layers.is_empty() && layers.iter().all(|layer| kept_at(folder, &layer.archive).exists()))
+    }
+
     /// What the mount's files are made of now, the oldest first.
     pub(super) fn layers(&self) -> Vec<Layer> {
         let current = self.current.and_then(|current| self.deploys.iter().find(|deploy| deploy.number == current));
@@ -133,7 +140,7 @@ impl History {
 
     fn needed(&self) -> BTreeSet<String> {
         let layers = self.deploys.iter().flat_map(|deploy| &deploy.layers);
-        layers.map(|layer| name(layer.archive)).collect()
+        layers.map(|layer| name(&layer.archive)).collect()
     }
 }
 
@@ -154,19 +161,19 @@ pub fn place(folder: &Path) -> PathBuf {
     folder.join(DEPLOYS)
 }
 
-/// Where the archive of a deploy is kept.
-pub(super) fn kept_at(folder: &Path, number: u64) -> PathBuf {
-    place(folder).join(name(number))
+/// Where an archive is kept.
+pub(super) fn kept_at(folder: &Path, archive: &str) -> PathBuf {
+    place(folder).join(name(archive))
 }
 
-fn name(number: u64) -> String {
-    format!("{number}.zip")
+fn name(archive: &str) -> String {
+    format!("{archive}.zip")
 }
 
 /// Opens the archives of layers.
 pub(super) fn open(folder: &Path, layers: &[Layer]) -> Result<Vec<archive::Layer>> {
     let open = |layer: &Layer| {
-        let archive = File::open(kept_at(folder, layer.archive))?;
+        let archive = File::open(kept_at(folder, &layer.archive))?;
         Ok(archive::Layer { archive, at: PathBuf::from(&layer.path), replaces: layer.replaces })
     };
     layers.iter().map(open).collect::<io::Result<_>>().map_err(Error::io("open a kept archive"))

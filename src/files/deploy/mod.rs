@@ -43,7 +43,10 @@ use crate::{
     error::{Error, Result},
 };
 use history::Layer;
-use plan::{ARCHIVE, FORMER, Gone, INCOMING, MOVING, TREE, What, discard};
+use plan::{ARCHIVE, BASE, FORMER, Gone, INCOMING, MOVING, TREE, What, base, discard};
+
+/// Of how many archives a deploy is made at most.
+const LAYERS: usize = 16;
 
 /// What a deploy needs to know of its container and of the server's settings.
 #[derive(Clone, Debug)]
@@ -84,23 +87,38 @@ pub fn stage(folder: &Path, upload: Upload, to: RelPath, mode: Mode, terms: Term
         let unpacked = unpack(&incoming.join(TREE), archive()?, &to, terms.owner, &terms.limits)?;
         let deploy = Deploy::new(before.next(), mode, to.as_str(), unpacked, upload.bytes());
         let number = deploy.number;
-        let own = Layer { archive: number, path: deploy.path.clone(), replaces: mode == Mode::Replace };
-        let mut layers = if own.replaces && to.as_str().is_empty() { Vec::new() } else { before.layers() };
-        // Somebody may have made room by hand.
-        layers.retain(|layer| history::kept_at(folder, layer.archive).exists());
+        let own = Layer { archive: number.to_string(), path: deploy.path.clone(), replaces: mode == Mode::Replace };
+        let all_goes = own.replaces && to.as_str().is_empty();
+        let known = all_goes || before.is_whole(folder);
+        let mut layers = if all_goes || !known { Vec::new() } else { before.layers() };
         if !layers.is_empty() {
             let mut opened = history::open(folder, &layers)?;
             opened.push(archive::Layer { archive: archive()?, at: to.as_str().into(), replaces: own.replaces });
             let seen = in_sight(&opened)?;
             layers = layers.into_iter().enumerate().filter(|(index, _)| seen.contains(index)).map(|(_, layer)| layer).collect();
+            fold_oldest(folder, number, &mut layers)?;
         }
-        layers.push(own);
+        // One that nobody knows what it lies on can't be gone back to.
+        layers.extend(known.then_some(own));
         upload.keep(incoming.join(ARCHIVE)).map_err(Error::io("keep the archive"))?;
         move_in::sync(folder)?;
         let after = before.with(deploy, layers, terms.keep);
-        let archive = (terms.keep > 0).then_some(number);
+        let archive = after.deploys.last().is_some_and(Deploy::is_kept).then_some(number);
         Ok(Staged { folder: folder.to_owned(), terms, to, mode, gone: Vec::new(), archive, before, after, unpacked })
     })
+}
+
+/// Makes one of the oldest layers, where they are more than are to be opened at every deploy.
+fn fold_oldest(folder: &Path, number: u64, layers: &mut Vec<Layer>) -> Result<()> {
+    if layers.len() < LAYERS {
+        return Ok(());
+    }
+    let rest = layers.split_off(LAYERS / 2);
+    let into = fs::File::create_new(folder.join(INCOMING).join(BASE)).map_err(Error::io("fold archives"))?;
+    archive::fold(&history::open(folder, layers)?, into)?;
+    *layers = vec![Layer { archive: base(number), path: String::new(), replaces: false }];
+    layers.extend(rest);
+    Ok(())
 }
 
 /// Unpacks beside the mount what it was made of after the deploy of that number. What came with others is to go; what the

@@ -15,7 +15,7 @@ use rustix::{
 use super::{
     history,
     pieces::Pieces,
-    plan::{ARCHIVE, FORMER, MOVING, OUT, Plan, TREE, Way, open, retire},
+    plan::{ARCHIVE, BASE, FORMER, MOVING, OUT, Plan, TREE, Way, base, open, retire},
 };
 use crate::{
     crash::point,
@@ -24,18 +24,21 @@ use crate::{
 };
 
 /// Moves all that is in `moving/` into the mount, and removes it; on trial, what takes it back is in `former/` then.
-/// Whatever can't be moved, the rest is.
+/// Where a process in the container hinders something, the rest is moved; where the disk does, what is left stays in `moving/`,
+/// and it can be tried again.
 pub(super) fn finish(folder: &Path) -> Result<()> {
     let moving = folder.join(MOVING);
     let plan = Plan::read(&moving)?;
     let hindered = match plan.way {
         Way::Swap { folder: new } => swap(folder, &plan, new).map(|()| None),
-        Way::Merge | Way::Replace => pieces(folder, &plan),
+        Way::Merge | Way::Replace | Way::Restore => pieces(folder, &plan),
     };
     let hindered = hindered?;
     if let Some(number) = plan.archive {
-        let kept = fs::rename(moving.join(ARCHIVE), history::kept_at(folder, number));
-        durable::optional(kept).map_err(Error::io("keep the archive"))?;
+        for (name, archive) in [(ARCHIVE, number.to_string()), (BASE, base(number))] {
+            let kept = fs::rename(moving.join(name), history::kept_at(folder, &archive));
+            durable::optional(kept).map_err(Error::io("keep the archive"))?;
+        }
     }
     point("before the history is in its place");
     history::settle(folder, &moving)?;
@@ -105,19 +108,14 @@ fn swap(folder: &Path, plan: &Plan, new: u64) -> Result<()> {
 /// Moves piece by piece, and says what hindered it, if anything did.
 fn pieces(folder: &Path, plan: &Plan) -> Result<Option<Error>> {
     let moving = folder.join(MOVING);
-    let make = |name: &Path| match fs::create_dir(moving.join(name)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(Error::io("make room for what is taken out")),
-    };
-    let out = if plan.trial { Path::new(FORMER).join(TREE) } else { OUT.into() };
     if plan.trial && !moving.join(FORMER).exists() {
         // It has been moved to where it belongs: all but the removal is done.
         return Ok(None);
     }
-    make(&out)?;
-    let mut pieces = Pieces::new(plan, open(folder, Path::new(MOVING).join(TREE))?, Mount::open(folder)?, open(&moving, &out)?);
-    pieces.take_out();
-    pieces.move_in();
+    let out = if plan.trial { Path::new(FORMER).join(TREE) } else { OUT.into() };
+    let mut pieces = Pieces::new(plan, open(folder, Path::new(MOVING).join(TREE))?, Mount::open(folder)?, open(&moving, out)?);
+    pieces.take_out()?;
+    pieces.move_in()?;
     if plan.way == Way::Replace {
         let archive = fs::File::open(moving.join(ARCHIVE)).or_else(|_| fs::File::open(kept(folder, plan)));
         pieces.clear(archive.map_err(Error::io("open the archive"))?)?;
@@ -127,5 +125,5 @@ fn pieces(folder: &Path, plan: &Plan) -> Result<Option<Error>> {
 
 /// Where the archive is by now, if it is not beside the plan.
 fn kept(folder: &Path, plan: &Plan) -> std::path::PathBuf {
-    history::kept_at(folder, plan.archive.unwrap_or_default())
+    history::kept_at(folder, &plan.archive.unwrap_or_default().to_string())
 }

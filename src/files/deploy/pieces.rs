@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cap_std::fs::{Dir, MetadataExt};
+use cap_std::fs::{Dir, MetadataExt, ReadDir};
 use rustix::{
     fs::{AtFlags, FileType, Mode, RenameFlags},
     io::Errno,
@@ -55,18 +55,22 @@ impl<'a> Pieces<'a> {
     }
 
     /// Takes out what the plan says.
-    pub(super) fn take_out(&mut self) {
+    ///
+    /// # Errors
+    /// [`Error::Io`], as of the others, where it can't go on for now.
+    pub(super) fn take_out(&mut self) -> Result<()> {
         let plan = self.plan;
         for gone in &plan.gone {
             let path = Path::new(&gone.path);
             point(&format!("before {path:?} is taken out"));
             match self.go(gone, path) {
                 Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                    self.failed(path, error);
+                    self.failed(path, error)?;
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn go(&mut self, gone: &Gone, path: &Path) -> io::Result<()> {
@@ -91,25 +95,28 @@ impl<'a> Pieces<'a> {
     }
 
     /// Moves all of the tree in.
-    pub(super) fn move_in(&mut self) {
+    pub(super) fn move_in(&mut self) -> Result<()> {
         let mut pending = vec![PathBuf::new()];
         while let Some(path) = pending.pop() {
-            if let Err(error) = self.folder(&path, &mut pending) {
-                self.failed(&path, error);
+            let opened =
+                self.tree.open_dir(at(&path)).and_then(|from| Ok((from.entries()?, from, self.mount.open_dir(at(&path))?)));
+            match opened {
+                Ok((entries, from, to)) => self.folder(entries, &from, &to, &path, &mut pending)?,
+                Err(error) => self.failed(&path, error)?,
             }
         }
+        Ok(())
     }
 
-    fn folder(&mut self, path: &Path, pending: &mut Vec<PathBuf>) -> io::Result<()> {
-        let (from, to) = (self.tree.open_dir(at(path))?, self.mount.open_dir(at(path))?);
-        for entry in from.entries()? {
-            let name = entry?.file_name();
+    fn folder(&mut self, entries: ReadDir, from: &Dir, to: &Dir, path: &Path, pending: &mut Vec<PathBuf>) -> Result<()> {
+        for entry in entries {
+            let name = entry.map_err(Error::io("read what was unpacked"))?.file_name();
             let path = path.join(&name);
             point(&format!("before {path:?} is moved in"));
-            match self.entry(&from, &to, &name, &path) {
+            match self.entry(from, to, &name, &path) {
                 Ok(true) => pending.push(path),
                 Ok(false) => {}
-                Err(error) => self.failed(&path, error),
+                Err(error) => self.failed(&path, error)?,
             }
         }
         Ok(())
@@ -142,7 +149,11 @@ impl<'a> Pieces<'a> {
 
     /// Whether what is at `path` in the mount goes, whatever it is.
     fn replaces(&self, path: &Path) -> bool {
-        self.plan.way == Way::Replace && path.starts_with(&self.plan.at) && path != Path::new(&self.plan.at)
+        match self.plan.way {
+            Way::Replace => path.starts_with(&self.plan.at) && path != Path::new(&self.plan.at),
+            Way::Restore => true,
+            _ => false,
+        }
     }
 
     /// Takes out of the mount what the archive, which has been moved in, does not name.
@@ -152,28 +163,28 @@ impl<'a> Pieces<'a> {
         let mut pending = vec![top];
         while let Some(path) = pending.pop() {
             point(&format!("before {path:?} is cleared"));
-            if let Err(error) = self.clear_folder(&named, &path, &mut pending) {
-                self.failed(&path, error);
+            match self.mount.open_dir(at(&path)) {
+                Ok(dir) => self.clear_folder(&named, &dir, &path, &mut pending)?,
+                Err(error) => self.failed(&path, error)?,
             }
         }
         Ok(())
     }
 
-    fn clear_folder(&mut self, named: &Places, path: &Path, pending: &mut Vec<PathBuf>) -> io::Result<()> {
-        let dir = self.mount.open_dir(at(path))?;
+    fn clear_folder(&mut self, named: &Places, dir: &Dir, path: &Path, pending: &mut Vec<PathBuf>) -> Result<()> {
         for pass in 0..PASSES {
             let before = self.taken;
-            for entry in dir.entries()? {
-                let name = entry?.file_name();
+            for entry in dir.entries().map_err(Error::io("read the mount"))? {
+                let name = entry.map_err(Error::io("read the mount"))?.file_name();
                 let path = path.join(&name);
-                let is_folder = kind(&dir, &name).is_ok_and(|kind| kind == FileType::Directory);
+                let is_folder = kind(dir, &name).is_ok_and(|kind| kind == FileType::Directory);
                 match named.find(&path) {
                     Some(Place::Folder | Place::Implied) if is_folder && pass == 0 => pending.push(path),
                     Some(_) => {}
                     None if self.plan.has_volume_at(&path) => {}
                     None if is_folder && self.plan.leads_to_volume(&path) => pending.extend((pass == 0).then_some(path)),
-                    None => match self.take(&dir, &name, &path) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => self.failed(&path, error),
+                    None => match self.take(dir, &name, &path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => self.failed(&path, error)?,
                         _ => {}
                     },
                 }
@@ -214,10 +225,27 @@ impl<'a> Pieces<'a> {
         self.out.open_dir(at(path))
     }
 
-    fn failed(&mut self, path: &Path, error: io::Error) {
+    /// Notes what a process in the container can have done, and goes on.
+    ///
+    /// # Errors
+    /// Anything else, and whatever fails while there can't be such a process: then it is to be tried again.
+    fn failed(&mut self, path: &Path, error: io::Error) -> Result<()> {
+        let is_alone = self.plan.trial || self.plan.way == Way::Restore;
+        if is_alone || !is_hindrance(&error) {
+            return Err(Error::io(format!("move {path:?} into the mount"))(error));
+        }
         let doing = format!("move {path:?} into the mount, where something got in the way meanwhile");
         self.hindered.get_or_insert_with(|| Error::io(doing)(error));
+        Ok(())
     }
+}
+
+/// Whether it may come of something in the mount that was swapped for something else. The jail's own refusal has no number.
+fn is_hindrance(error: &io::Error) -> bool {
+    use Errno as E;
+    let those =
+        [E::NOENT, E::NOTDIR, E::ISDIR, E::EXIST, E::NOTEMPTY, E::LOOP, E::BUSY, E::XDEV, E::NAMETOOLONG, E::PERM, E::ACCESS];
+    error.raw_os_error().is_none_or(|number| those.iter().any(|errno| errno.raw_os_error() == number))
 }
 
 /// Makes the folder `name` in `to`, if it is not there, with the owner that it has in `from`.

@@ -1,14 +1,14 @@
 //! [`Plan`]: how what was unpacked gets into the mount. It is written beside it before the first step, so that whoever comes
 //! after a crash knows how to go on.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use cap_std::{ambient_authority, fs::Dir};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    files::{durable, remove::remove_tree},
+    files::{durable, remove::put_away},
 };
 
 /// Where a deploy is prepared, in the container's folder. It means nothing yet, and may be removed.
@@ -20,11 +20,13 @@ pub(super) const FORMER: &str = "former";
 
 /// In each of these: what was unpacked, by its paths in the mount.
 pub(super) const TREE: &str = "tree";
-/// What the history is afterwards: a file of its own, so that nothing is left to be written once a deploy is committed, which a
+/// What the history is afterwards: a file of its own, so that no content is left to be written once a deploy is committed, which a
 /// full disk could prevent.
 pub(super) const HISTORY: &str = "history.json";
 /// The archive that it came from.
 pub(super) const ARCHIVE: &str = "archive.zip";
+/// What older archives have in it that is still to be seen, where these became many.
+pub(super) const BASE: &str = "base.zip";
 /// What was taken out of the mount and nobody needs.
 pub(super) const OUT: &str = "out";
 const PLAN: &str = "plan.json";
@@ -53,6 +55,8 @@ pub(super) enum Way {
     Merge,
     /// By a rename each; then what the archive does not name is taken out. For a container that may be running.
     Replace,
+    /// By a rename each, whatever has taken its place meanwhile: what was taken out before comes back.
+    Restore,
     /// The folder itself is exchanged. For a container that is down, as a running one would go on with the old one.
     Swap {
         /// The inode of the new folder, by which it is known where it is.
@@ -100,16 +104,19 @@ impl Plan {
     }
 }
 
+/// What `base.zip` is kept as.
+pub(super) fn base(number: u64) -> String {
+    format!("{number}-base")
+}
+
 /// Removes what means nothing, or not any more.
 pub(super) fn discard(folder: &Path) -> Result<()> {
-    remove_tree(&folder.join(INCOMING)).map_err(Error::io("remove what was unpacked"))
+    put_away(folder, INCOMING).map_err(Error::io("remove what was unpacked"))
 }
 
 /// Removes one of the folders, in a step that a crash does not cut in two.
 pub(super) fn retire(folder: &Path, name: &str) -> Result<()> {
-    discard(folder)?;
-    durable::optional(fs::rename(folder.join(name), folder.join(INCOMING))).map_err(Error::io("clean up after a deploy"))?;
-    discard(folder)
+    put_away(folder, name).map_err(Error::io("clean up after a deploy"))
 }
 
 /// Opens one of the folders, by its path in the container's.

@@ -6,7 +6,7 @@ use super::{
     Moment, Terms, clean_after,
     history::{Deploy, History, Mode},
     move_in,
-    plan::{FORMER, Gone, INCOMING, MOVING, Plan, TREE, Way, open},
+    plan::{FORMER, Gone, INCOMING, MOVING, OUT, Plan, TREE, Way, open},
     survey,
 };
 use crate::{
@@ -60,14 +60,17 @@ impl Staged {
         fs::create_dir(&former).map_err(Error::io("make room for what is taken out"))?;
         let taking_back = match way {
             Way::Swap { .. } => Way::Swap { folder: self.exchangeable(&mount)? },
-            _ => Way::Merge,
+            _ => Way::Restore,
         };
+        fs::create_dir(incoming.join(OUT)).map_err(Error::io("make room for what is taken out"))?;
         plan.write(&incoming)?;
         self.after.write(&incoming)?;
         if trial {
-            let gone = if taking_back == Way::Merge { new } else { Vec::new() };
+            let gone = if taking_back == Way::Restore { new } else { Vec::new() };
             plan = Plan { way: taking_back, gone, archive: None, trial: false, ..plan };
-            fs::create_dir(former.join(TREE)).map_err(Error::io("make room for what is taken out"))?;
+            for name in [TREE, OUT] {
+                fs::create_dir(former.join(name)).map_err(Error::io("make room for what is taken out"))?;
+            }
             plan.write(&former)?;
             self.before.without(&self.after).write(&former)?;
         }

@@ -6,16 +6,16 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Editor, Error, Place, REMOVED, RelPath, Result, kind, sweep_those};
+use super::{Editor, Error, Place, RelPath, Result, kind};
 use crate::{
     crash::point,
-    files::{condition::Condition, list::word},
+    files::{condition::Condition, list::word, remove},
 };
 
 impl Editor {
     /// Deletes what is at `path`, a link itself and not what it leads to, and says what it was. A folder that is not empty
-    /// goes only with `recursive`; it is gone from the mount at once, and what in it can't be removed is tried again at the
-    /// next deletion.
+    /// goes only with `recursive`; it is gone from the mount at once, and what of it takes long to remove, is removed when
+    /// nobody waits for it.
     ///
     /// # Errors
     /// [`Error::FileNotFound`]; [`Error::Obstacle`] where a folder is not empty, a volume is mounted there or below, or the
@@ -43,8 +43,7 @@ impl Editor {
     }
 
     fn delete_tree(&self, place: &Place) -> Result<()> {
-        sweep_those(&self.folder, &[REMOVED]);
-        let name = Self::aside(REMOVED);
+        let name = remove::away();
         rustix::fs::renameat(&place.dir, &place.name, &self.beside, &name).map_err(|error| match error {
             Errno::NOENT => Error::FileNotFound(place.path.as_str().to_owned()),
             error => Error::io("move the folder out of the mount")(error.into()),
@@ -52,7 +51,7 @@ impl Editor {
         point("after the folder is out of the mount");
         place.sync()?;
         // It may be something else by now that was put in its place, which goes with it.
-        sweep_those(&self.folder, &[REMOVED]);
+        remove::finish(self.folder.join(name));
         Ok(())
     }
 }

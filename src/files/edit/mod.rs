@@ -33,7 +33,7 @@ pub use write::{Writing, Written, receive};
 
 use super::{
     path::RelPath,
-    remove::remove_tree,
+    remove,
     root::{Mount, invalid_path, not_reached, noun},
 };
 use crate::{
@@ -41,22 +41,19 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How names beside the mount begin: what is on its way into it, and what is on its way to nothing.
+/// How names beside the mount begin of what is on its way into it.
 const WRITTEN: &str = ".written-";
-const REMOVED: &str = ".removed-";
 
 /// Removes what a crash left of changes that were under way, to be called when the server starts. What can't be removed is
 /// tried again the next time.
 pub fn sweep(folder: &Path) {
-    sweep_those(folder, &[WRITTEN, REMOVED]);
-}
-
-fn sweep_those(folder: &Path, prefixes: &[&str]) {
+    remove::sweep(folder);
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+        if name.to_string_lossy().starts_with(WRITTEN) {
+            // A folder that is on its way into the mount is empty.
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let removed = if is_folder { remove_tree(&entry.path()) } else { fs::remove_file(entry.path()) };
+            let removed = if is_folder { fs::remove_dir(entry.path()) } else { fs::remove_file(entry.path()) };
             if let Err(error) = removed {
                 tracing::warn!(?name, %error, "what is left of a change could not be removed yet");
             }

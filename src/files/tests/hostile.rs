@@ -123,6 +123,21 @@ fn entries_that_share_bytes_are_refused() {
 }
 
 #[test]
+fn an_archive_that_only_a_bomb_can_be_is_refused_before_it_is_unpacked() {
+    let world = World::new();
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("zeros", SimpleFileOptions::default().compression_method(CompressionMethod::Zstd)).unwrap();
+    for _ in 0..80 {
+        zip.write_all(&vec![0; 1 << 20]).unwrap();
+    }
+    let (bomb, limits) = (zip.finish().unwrap().into_inner(), Limits { extracted_bytes: 1 << 30, ..LIMITS });
+    let upload = Upload::of(&bomb, &place(&world.folder()));
+    let staged = stage(&world.folder(), upload, rel(""), Mode::Merge, Terms { limits, ..terms() });
+    assert!(matches!(staged.map(drop), Err(Error::TooLarge { what: TooLarge::Extracted, .. })));
+    world.assert_clean();
+}
+
+#[test]
 fn a_bomb_is_stopped_by_what_it_unpacks_to_whatever_it_declares() {
     let world = World::new();
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));

@@ -5,7 +5,10 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use super::*;
 use crate::{
     error::Error,
-    files::deploy::{History, accept, is_on_trial, take_back},
+    files::{
+        deploy::{History, accept, is_on_trial, take_back},
+        remove::remove_tree,
+    },
 };
 
 const LIVE: Moment = Moment::Live;
@@ -178,4 +181,114 @@ fn as_many_deploys_are_kept_as_asked_for_and_their_archives_with_all_that_they_n
     assert!(archives().is_empty());
     assert!(matches!(world.go_back(10, LIVE), Err(Error::DeployNotFound(10))));
     world.assert_tree(&[("a", "10")]);
+}
+
+#[test]
+fn taking_back_brings_back_what_was_taken_whatever_has_its_place_by_now() {
+    let world = World::new();
+    world.deploy(&[("config/a", "1"), ("db", "1"), ("conf", "1"), ("other/a", "1")], "", Mode::Merge, LIVE).unwrap();
+    world.deploy(&[("config/a", "2"), ("db", "2"), ("conf", "2")], "", Mode::Merge, TRIAL).unwrap();
+    for path in ["config", "db", "conf"] {
+        let _ = remove_tree(&world.app(path)).or_else(|_| fs::remove_file(world.app(path)));
+    }
+    symlink("other", world.app("config")).unwrap();
+    fs::create_dir_all(world.app("db/full/of/things")).unwrap();
+    symlink(world.outside(), world.app("conf")).unwrap();
+    take_back(&world.folder()).unwrap();
+    world.assert_tree(&[("config", "/"), ("config/a", "1"), ("db", "1"), ("conf", "1"), ("other", "/"), ("other/a", "1")]);
+}
+
+#[test]
+fn going_back_never_costs_the_app_what_it_made_where_a_file_or_a_folder_was() {
+    for moment in [LIVE, DOWN, TRIAL] {
+        let world = World::new();
+        world.deploy(&[("data", "1"), ("d/x", "1")], "", Mode::Merge, LIVE).unwrap();
+        world.deploy(&[("data/x", "2"), ("d", "2")], "", Mode::Replace, DOWN).unwrap();
+        let before = world.tree();
+        world.go_back(1, moment).unwrap();
+        world.assert_files(&[("data", "1"), ("d/x", "1")]);
+        if moment == TRIAL {
+            take_back(&world.folder()).unwrap();
+            assert_eq!(world.tree(), before);
+        } else {
+            world.go_back(2, moment).unwrap();
+        }
+        world.assert_files(&[("data/x", "2"), ("d", "2")]);
+        fs::write(world.app("data/own"), "precious").unwrap();
+        let before = world.tree();
+        assert!(matches!(world.go_back(1, moment), Err(Error::Invalid(_))), "{moment:?}");
+        assert_eq!(world.tree(), before);
+        world.assert_clean();
+        fs::remove_file(world.app("data/own")).unwrap();
+        fs::remove_file(world.app("d")).unwrap();
+        fs::create_dir(world.app("d")).unwrap();
+        fs::write(world.app("d/own"), "precious").unwrap();
+        let before = world.tree();
+        world.go_back(1, moment).unwrap();
+        world.assert_files(&[("data", "1"), ("d/own", "precious"), ("d/x", "1")]);
+        if moment == TRIAL {
+            take_back(&world.folder()).unwrap();
+            assert_eq!(world.tree(), before);
+        }
+    }
+}
+
+#[test]
+fn what_a_replacement_took_away_stays_away_when_its_archive_is_all_hidden() {
+    let world = World::new();
+    world.deploy(&[("sub/a", "1"), ("k", "1")], "", Mode::Merge, LIVE).unwrap();
+    world.deploy(&[("b", "2")], "sub", Mode::Replace, LIVE).unwrap();
+    world.deploy(&[("sub/b", "3")], "", Mode::Merge, LIVE).unwrap();
+    world.go_back(3, LIVE).unwrap();
+    world.assert_files(&[("k", "1"), ("sub/b", "3")]);
+}
+
+#[test]
+fn a_deploy_over_what_was_not_kept_can_t_be_gone_back_to() {
+    let world = World::new();
+    let upload = Upload::of(&archive(&[("a", "1")]), &place(&world.folder()));
+    stage(&world.folder(), upload, rel(""), Mode::Merge, Terms { keep: 0, ..terms() }).unwrap().move_in(LIVE).unwrap();
+    assert!(!world.deploy(&[("b", "2")], "", Mode::Merge, LIVE).unwrap().is_kept());
+    assert!(world.deploy(&[("c", "3")], "", Mode::Replace, LIVE).unwrap().is_kept());
+    assert!(world.deploy(&[("d", "4")], "", Mode::Merge, LIVE).unwrap().is_kept());
+    world.go_back(4, LIVE).unwrap();
+    fs::remove_file(place(&world.folder()).join("3.zip")).unwrap();
+    assert!(!world.deploy(&[("e", "5")], "", Mode::Merge, LIVE).unwrap().is_kept(), "somebody made room by hand");
+}
+
+#[test]
+fn what_a_volume_would_hide_is_refused() {
+    let world = World::new();
+    for (name, to) in [("data/db/file", ""), ("file", "data/db"), ("file", "data/db/deep")] {
+        let upload = Upload::of(&archive(&[(name, "x")]), &place(&world.folder()));
+        let terms = Terms { volumes: vec![rel("data/db")], ..terms() };
+        let refused = stage(&world.folder(), upload, rel(to), Mode::Merge, terms).unwrap().move_in(LIVE).map(drop);
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{name} to {to:?}: {refused:?}");
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn many_merged_archives_become_one_and_nothing_is_lost_of_them() {
+    let world = World::new();
+    world
+        .deploy(&[("first/run.sh", "go"), ("first/link", "→ run.sh"), ("first/empty/", ""), ("old/x", "")], "", Mode::Merge, LIVE)
+        .unwrap();
+    world.deploy(&[("y", "")], "old", Mode::Replace, LIVE).unwrap();
+    for number in 3..=40 {
+        world.deploy(&[(&number.to_string(), "x"), ("changes", &number.to_string())], "many", Mode::Merge, LIVE).unwrap();
+    }
+    let before = world.tree();
+    let archives = names(&place(&world.folder())).len();
+    assert!(archives < 25, "{archives}");
+    let modified = |path: &str| fs::symlink_metadata(world.app(path)).unwrap().mtime();
+    let time = modified("many/3");
+    for name in ["first", "many", "old"] {
+        remove_tree(&world.app(name)).unwrap();
+    }
+    world.go_back(40, LIVE).unwrap();
+    assert_eq!((world.tree(), modified("many/3")), (before, time));
+    world.go_back(39, LIVE).unwrap();
+    assert!(!world.app("many/40").exists() && world.tree()["many/changes"] == "39" && world.app("many/3").exists());
+    world.assert_clean();
 }

@@ -106,6 +106,13 @@ impl World {
         self.assert_clean();
     }
 
+    /// The mount has these files and no others.
+    fn assert_files(&self, expected: &[(&str, &str)]) {
+        let mut tree = self.tree();
+        tree.retain(|_, what| what != "/");
+        assert_eq!(tree, expected.iter().map(|(path, what)| ((*path).to_owned(), (*what).to_owned())).collect());
+    }
+
     /// Nothing is beside the mount, and nothing happened outside.
     fn assert_clean(&self) {
         assert_eq!(names(&self.folder()), ["app", "deploys"]);
