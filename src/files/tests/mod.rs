@@ -1,6 +1,7 @@
 //! What the tests of deploys and archives share: a container's folder with something outside of it, and archives built byte by byte.
 
 mod deploy;
+mod formats;
 mod hostile;
 mod layers;
 mod pack;
