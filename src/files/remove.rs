@@ -64,7 +64,7 @@ pub(super) fn away() -> String {
 
 /// Removes what has such a name.
 pub(super) fn finish(away: PathBuf) {
-    match remove_until(&away, Some(Instant::now() + AT_ONCE)) {
+    match remove(&away, AT_ONCE) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => aside(vec![away]),
         Err(error) => tracing::warn!(%error, "a folder that nobody needs stays until the server's next start"),
         Ok(()) => {}
@@ -84,13 +84,21 @@ pub fn sweep(folder: &Path) {
 fn aside(folders: Vec<PathBuf>) {
     let work = move || {
         for folder in folders {
-            if let Err(error) = remove_until(&folder, Some(Instant::now() + ASIDE)) {
+            if let Err(error) = remove(&folder, ASIDE) {
                 tracing::warn!(%error, "a folder that nobody needs stays until the server's next start");
             }
         }
     };
     if let Err(error) = thread::Builder::new().name("removal".into()).spawn(work) {
         tracing::warn!(%error, "a folder that nobody needs stays until the server's next start");
+    }
+}
+
+/// Removes whatever it is: what was a folder when it was renamed may have been swapped for something else before.
+fn remove(path: &Path, limit: Duration) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.is_dir() => std::fs::remove_file(path),
+        _ => remove_until(path, Some(Instant::now() + limit)),
     }
 }
 

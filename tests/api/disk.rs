@@ -83,7 +83,10 @@ impl World {
         assert_eq!(fs::read_to_string(self.app.folder(&self.cuid).join("app/a.txt")).unwrap(), "old");
         let mut left = entries(&self.app.folder(&self.cuid));
         left.sort();
-        assert_eq!(left, ["app", "compose.yaml", "container.json"]);
+        assert_eq!(left, ["app", "compose.yaml", "container.json", "deploys"]);
+        let mut kept = entries(&self.app.folder(&self.cuid).join("deploys"));
+        kept.sort();
+        assert_eq!(kept, ["1.zip", "history.json"]);
         assert_eq!(entries(&self.app.folder(&self.cuid).join("app")), ["a.txt"]);
         assert_eq!(app.get("/containers").await.json()["total"], 1);
     }

@@ -240,12 +240,11 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Whether it may come of something in the mount that was swapped for something else. The jail's own refusal has no number.
+/// Whether it may come of something in the mount that was swapped for something else, and not of the disk or the server.
 fn is_hindrance(error: &io::Error) -> bool {
     use Errno as E;
-    let those =
-        [E::NOENT, E::NOTDIR, E::ISDIR, E::EXIST, E::NOTEMPTY, E::LOOP, E::BUSY, E::XDEV, E::NAMETOOLONG, E::PERM, E::ACCESS];
-    error.raw_os_error().is_none_or(|number| those.iter().any(|errno| errno.raw_os_error() == number))
+    let others = [E::NOSPC, E::DQUOT, E::IO, E::ROFS, E::NOMEM, E::MFILE, E::NFILE];
+    !others.iter().any(|errno| Some(errno.raw_os_error()) == error.raw_os_error())
 }
 
 /// Makes the folder `name` in `to`, if it is not there, with the owner that it has in `from`.
