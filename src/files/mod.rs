@@ -12,7 +12,7 @@
 //! - [`edit`]: writing, moving and deleting single files and folders, [`condition`]: only if they are as expected;
 //! - [`pipe`]: a blocking writer at one end, a stream at the other;
 //! - [`remove`]: removing a folder, whatever a container made of it;
-//! - [`durable`]: files of the server's own that are whole or not there.
+//! - `durable`: files of the server's own that are whole or not there.
 //!
 //! All but [`upload`] and [`pipe`] blocks, so callers run it aside. Whoever writes to a mount holds its container's lock.
 

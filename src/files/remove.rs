@@ -1,4 +1,4 @@
-//! [`remove_tree`], which removes whatever a container made of its folder, and [`put_away`], for what a process in a container may
+//! [`remove_tree`], which removes whatever a container made of its folder, and `put_away`, for what a process in a container may
 //! still be at work in. Whether it should is not asked here.
 //!
 //! A process may nest folders deeper than the stack, a path or the number of open files reaches. So nothing recurses here:

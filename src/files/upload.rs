@@ -19,7 +19,7 @@ const BUFFER: usize = 256 * 1024;
 const PREFIX: &str = ".upload-";
 
 /// A body on its way into a temporary file, of which nothing is left however the request ends, but where the server dies:
-/// then [`sweep`] finds it.
+/// then `sweep` finds it.
 ///
 /// A future of it that is dropped half-way loses bytes: the spool must be dropped then, too.
 pub struct Spool {

@@ -1,8 +1,8 @@
 //! Zip archives: unpacking one into a new folder, and packing a mount into one. Nothing else in berth knows the format.
 //!
-//! An archive is checked whole before anything of it is written: [`check`], with the rules for an [`entry`] by itself and
-//! for the [`mod@places`] that entries take. [`layers`] is what several archives amount to, of which each lies over the ones
-//! before, and [`fold()`] makes one of them. A [`crew`] unpacks entries side by side.
+//! An archive is checked whole before anything of it is written: `check`, with the rules for an `entry` by itself and
+//! for the `places` that entries take. `layers` is what several archives amount to, of which each lies over the ones
+//! before, and `fold` makes one of them. A `crew` unpacks entries side by side.
 
 mod check;
 mod crew;

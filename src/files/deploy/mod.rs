@@ -13,8 +13,8 @@
 //! Up to the commit a failure removes `incoming/` and leaves the mount as it was. [`recover`] puts right what a crash left:
 //! `incoming/` is removed, `moving/` is finished.
 //!
-//! How it gets into the mount depends on whether a container may be at work there: [`plan`] names the ways, [`survey`] says
-//! what would be in the way, [`move_in`] and [`pieces`] go them. [`history`] is what can be gone back to.
+//! How it gets into the mount depends on whether a container may be at work there: `plan` names the ways, `survey` says
+//! what would be in the way, `move_in` and `pieces` go them. `history` is what can be gone back to.
 
 mod history;
 mod move_in;
