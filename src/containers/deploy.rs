@@ -108,7 +108,8 @@ impl Containers {
 
     /// Moves it in as the container is, which is down only if the engine says so.
     async fn move_in(&self, cuid: Cuid, staged: Staged) -> Result<Deploy> {
-        let is_down = self.refresh(cuid).await.is_ok_and(|state| !state.status.is_up());
+        // One that hangs is not waited for.
+        let is_down = self.engine_is_heard().is_ok() && self.refresh(cuid).await.is_ok_and(|state| !state.status.is_up());
         let moment = if is_down { Moment::Down { trial: false } } else { Moment::Live };
         on_disk(move || staged.move_in(moment)).await
     }
@@ -129,8 +130,9 @@ impl Containers {
             })
             .await?;
         }
-        self.refresh(cuid).await?;
+        let refreshed = self.refresh(cuid).await;
         done?;
+        refreshed?;
         deployed.ok_or_else(|| Error::io("deploy")(std::io::Error::other("nothing was moved in")))
     }
 

@@ -67,7 +67,9 @@ impl Containers {
     /// Where the container has something mounted, or will have: by its specification, and by the engine, which knows what an
     /// image or a template adds. While that does not answer, the specification is all there is to go by.
     pub(super) async fn mounted_at(&self, cuid: Cuid, spec: &Spec) -> Vec<String> {
-        let mut paths = self.0.engine.mounted_at(&cuid.to_string()).await.unwrap_or_default();
+        let name = cuid.to_string();
+        let known = self.engine_is_heard().is_ok();
+        let mut paths = if known { self.0.engine.mounted_at(&name).await.unwrap_or_default() } else { Vec::new() };
         paths.extend(spec.volumes.iter().map(|volume| volume.container_path.as_str().to_owned()));
         paths
     }

@@ -3,6 +3,7 @@
 
 use std::{
     fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,7 +18,7 @@ use zip::read::ZipFileEntry;
 use super::{
     Limits,
     check::Cursor,
-    entry::Entry,
+    entry::{Entry, refused},
     unpack::{Stage, Unpacked},
 };
 use crate::error::{Error, Result, TooLarge};
@@ -98,7 +99,9 @@ impl Crew {
                 Some(contents) if contents.is_of(&archive) => contents,
                 other => other.insert(Cursor::new(archive)),
             };
-            if let Err(error) = stage.put(self, &path, &entry, raw, contents) {
+            // A thread that is lost to an archive which makes a library panic would leave who gives waiting for ever.
+            let put = catch_unwind(AssertUnwindSafe(|| stage.put(self, &path, &entry, raw, contents)));
+            if let Err(error) = put.unwrap_or_else(|_| Err(refused(&entry.name, "it can't be unpacked"))) {
                 self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         }
