@@ -71,6 +71,7 @@ impl Application {
             ended = &mut server => return ended,
             () = shutdown => tracing::info!("stopping"),
         }
+        self.app.close();
         self.app.sessions.close_all().await;
         let deadline = Instant::now() + CHANGES;
         let orderly = async {

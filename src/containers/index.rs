@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Local, Utc};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{networks::SharedNetwork, record::Record, terms::Terms};
 use crate::{
@@ -56,6 +56,8 @@ pub struct Ticket(u64);
 pub struct Index {
     inner: RwLock<Inner>,
     tickets: AtomicU64,
+    /// How often any container's state has changed, for those who wait for one.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -141,6 +143,7 @@ impl Index {
     /// Forgets a container and its name.
     pub fn remove(&self, cuid: Cuid) {
         let mut inner = self.write();
+        self.changed();
         if let Some(slot) = inner.by_cuid.remove(&cuid) {
             inner.by_age.remove(&(slot.container.record.created_at, cuid));
             inner.names.retain(|_, holder| *holder != cuid);
@@ -154,6 +157,26 @@ impl Index {
     /// [`Error::ContainerNotFound`].
     pub fn get(&self, cuid: Cuid) -> Result<Container> {
         self.read().by_cuid.get(&cuid).map(|slot| slot.container.clone()).ok_or(Error::ContainerNotFound(cuid))
+    }
+
+    /// Waits until the container is as `wanted` says.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`], also of one that is deleted meanwhile.
+    pub async fn wait_for(&self, cuid: Cuid, wanted: impl Fn(&Container) -> bool) -> Result<Container> {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let container = self.get(cuid)?;
+            if wanted(&container) {
+                return Ok(container);
+            }
+            // The sender is ours: it is there as long as we are.
+            let _ = changes.changed().await;
+        }
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// What a change waits for. The container may be gone once it is had.
@@ -176,6 +199,7 @@ impl Index {
             slot.outlined = false;
             if *slot.container.state != state {
                 slot.container.state = Arc::new(state);
+                self.changed();
             }
         }
     }
@@ -188,6 +212,7 @@ impl Index {
             slot.seen = seen;
             slot.outlined = true;
             slot.container.state = Arc::new(state);
+            self.changed();
         }
     }
 
@@ -202,6 +227,7 @@ impl Index {
             let finished_at = Some(death.at.fixed_offset());
             let dead = State { status: Status::Exited, exit_code: death.exit_code, finished_at, ..State::clone(state) };
             slot.container.state = Arc::new(State { ip_address: None, published: Vec::new(), ..dead });
+            self.changed();
         }
     }
 

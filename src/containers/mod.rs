@@ -168,6 +168,14 @@ impl Containers {
         Ok(self.0.index.list(filter, after, limit))
     }
 
+    /// Waits until the container is as `wanted` says, by what is known of it.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotFound`], also of one that is deleted meanwhile.
+    pub async fn wait_for(&self, cuid: Cuid, wanted: impl Fn(&Container) -> bool) -> Result<Container> {
+        self.0.index.wait_for(cuid, wanted).await
+    }
+
     /// How many containers there are.
     pub fn count(&self) -> usize {
         self.0.index.cuids().len()

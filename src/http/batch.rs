@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     App,
     containers::{NoQuery, acted, deleted, grace},
-    envelope::{RequestId, log_part, to_the_end},
+    envelope::{log_part, request_id, to_the_end},
     error::{ApiError, ApiResult},
     idempotency::Unkept,
     request::{Json, Query},
@@ -150,8 +150,7 @@ async fn row(request: &HttpRequest, app: &App, sent: &str, change: Change) -> Va
     let done = done.map_err(ApiError::from);
     log_part(request, change.name(), known, began, done.as_ref().err());
     done.unwrap_or_else(|error| {
-        let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0);
-        let mut body = serde_json::to_value(error.body(id, app.development)).unwrap_or_default();
+        let mut body = serde_json::to_value(error.body(request_id(request), app.development)).unwrap_or_default();
         body["cuid"] = sent.into();
         body
     })

@@ -40,6 +40,11 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct RequestId(pub(crate) Uuid);
 
+/// The request's id.
+pub(crate) fn request_id(request: &HttpRequest) -> Uuid {
+    request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0)
+}
+
 /// The user that a request was authenticated as, in its extensions.
 #[derive(Clone)]
 pub(crate) struct User(pub(crate) String);
@@ -90,7 +95,7 @@ pub(crate) async fn envelope(
 /// that is settled stays as it is.
 pub(crate) fn settled(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let (request, mut response) = answer.into_parts();
-    let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0);
+    let id = request_id(&request);
     let development = request.app_data::<Data<App>>().is_some_and(|app| app.development);
     let mut failure = None;
     if let Some((told, body)) = rendered(&response, id, development) {

@@ -13,6 +13,7 @@ use crate::error::Error;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// `GET /healthz`: 200, or 503 with the same body and what is wrong.
+#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, description = "all is well"), (status = 503, description = "the engine does not answer")))]
 pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
     let mut problems = Vec::new();
     let engine_version = ask("the Docker Engine", app.engine.version(), &mut problems).await;

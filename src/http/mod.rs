@@ -14,10 +14,12 @@ mod fingerprint;
 mod health;
 mod idempotency;
 mod list;
+mod openapi;
 mod recordings;
 mod request;
 mod sessions;
 mod socket;
+mod stream;
 mod terminal;
 mod terms;
 mod uploads;
@@ -40,7 +42,7 @@ use actix_web::{
 };
 use serde_json::json;
 use tokio::{sync::OnceCell, task::JoinHandle};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     action_log::ActionLog, compose::cli::Compose, config::Config, containers::Containers, engine::Engine, error::Error,
@@ -65,6 +67,8 @@ pub struct App {
     answers: answers::Answers,
     /// What goes on without its connection.
     runs: TaskTracker,
+    /// Cancelled when the server is asked to stop: answers that go on end.
+    closing: CancellationToken,
     development: bool,
     upload_bytes: u64,
     started: Instant,
@@ -94,11 +98,17 @@ impl App {
             log,
             gate: auth::Gate::new(config),
             runs: TaskTracker::new(),
+            closing: CancellationToken::new(),
             development: config.development,
             upload_bytes: config.limits.upload_bytes,
             started: Instant::now(),
             compose_version: OnceCell::new(),
         }
+    }
+
+    /// Ends the answers that would go on for ever.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// Waits until every change that a request began is over, and its outcome logged and kept.
@@ -130,6 +140,8 @@ pub fn serve(listener: TcpListener, app: Data<App>) -> std::io::Result<Server> {
             .wrap(from_fn(envelope::envelope))
     });
     let server = server.on_connect(|connection, _| notice_the_vanished(connection));
+    // A client that closes its half of the connection is gone: nothing else tells that of one that only listens.
+    let server = server.h1_allow_half_closed(false);
     Ok(server.workers(workers).keep_alive(KEEP_ALIVE).shutdown_timeout(SHUTDOWN_S).disable_signals().listen(listener)?.run())
 }
 
@@ -150,6 +162,7 @@ fn routes(config: &mut ServiceConfig) {
         config.service(routes.into_iter().fold(web::resource(path), Resource::route).default_service(other));
     };
     at("/healthz", "GET, HEAD", vec![read().to(health::show)]);
+    at("/openapi.json", "GET, HEAD", vec![read().to(openapi::show)]);
     at("/containers", "GET, HEAD, POST", vec![read().to(list::list), post().to(containers::create)]);
     at(
         "/containers/{cuid}",

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     App,
-    envelope::{RequestId, User},
+    envelope::{User, request_id},
     error::{ApiError, ApiResult},
     request::{CuidPath, Flag, Query},
     socket::Connection,
@@ -112,10 +112,6 @@ fn refuse(given: &[(&str, bool)], why: &str) -> ApiResult<()> {
 fn error_body(app: &App, request: &HttpRequest) -> impl Fn(&Error) -> Value + use<> {
     let (id, development) = (request_id(request), app.development);
     move |error| serde_json::to_value(ApiError::from(error).body(id, development)).unwrap_or(Value::Null)
-}
-
-fn request_id(request: &HttpRequest) -> Uuid {
-    request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| id.0)
 }
 
 /// What the action log's line of the session will have of its request.

@@ -1,0 +1,16 @@
+//! The description of the API, made of the handlers' own annotations and types.
+
+use actix_web::{HttpResponse, web::Data};
+use utoipa::OpenApi;
+
+use super::{App, containers::NoQuery, error::ApiResult, health, request::Query};
+
+#[derive(OpenApi)]
+#[openapi(info(title = "berth"), paths(health::show, show))]
+struct Description;
+
+/// `GET /openapi.json`
+#[utoipa::path(get, path = "/openapi.json", tag = "server", responses((status = 200, description = "this description", content_type = "application/json")))]
+pub(crate) async fn show(_: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
+    Ok(HttpResponse::Ok().json(Description::openapi()))
+}
