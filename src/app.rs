@@ -18,6 +18,7 @@ use crate::{
     containers::Containers,
     engine::Engine,
     error::{Error, Result},
+    events::Events,
     http::{self, App},
     terminal::Sessions,
 };
@@ -46,11 +47,12 @@ impl Application {
         let log = ActionLog::open(&config.log_dir)?;
         let engine = Engine::connect(&config.docker_host);
         let compose = Compose::new(&config.compose);
-        let containers = Containers::open(config, engine.clone(), compose.clone(), runtime.clone())?;
+        let events = Events::default();
+        let containers = Containers::open(config, engine.clone(), compose.clone(), events.clone(), runtime.clone())?;
         let sessions = Sessions::new(config.terminals.clone(), engine.clone(), compose.clone(), runtime.clone());
         let (swept, known) = (sessions.clone(), containers.clone());
         runtime.spawn(async move { swept.sweep(&known.once_watched().await).await });
-        let app = Data::new(App::new(config, containers, sessions, engine, compose, log));
+        let app = Data::new(App::new(config, containers, sessions, engine, compose, log, events));
         let server = http::serve(listener, app.clone()).map_err(Error::io("listen"))?;
         Ok(Self { server, address, app })
     }

@@ -9,6 +9,7 @@
 //! - [`terminal`]: sessions, their programs and their frames;
 //! - [`engine`]: the Docker Engine over its API: watching containers and talking to them;
 //! - [`domain`]: values and decisions without I/O: ids, the specification, the status table;
+//! - [`events`]: what happens to containers, in order, to be followed;
 //! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong;
 //! - [`crash`]: where tests have the server die.
 
@@ -21,6 +22,7 @@ pub mod crash;
 pub mod domain;
 pub mod engine;
 pub mod error;
+pub mod events;
 pub mod files;
 pub mod http;
 pub mod terminal;

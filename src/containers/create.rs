@@ -7,7 +7,6 @@ use tokio::sync::SemaphorePermit;
 use super::{Containers, index::Container, on_disk, record::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status},
-    engine::state::State,
     error::{Error, Result},
     files::root::Mount,
 };
@@ -62,8 +61,7 @@ impl Containers {
         match made {
             Ok(record) => {
                 tracing::info!(%cuid, image = spec.image.as_str(), "container created");
-                let created = State { status: Status::Created, ..State::default() };
-                self.0.index.insert(record, created, self.0.index.ticket());
+                self.0.index.insert_created(record);
                 self.look(cuid).await;
                 self.0.index.get(cuid)
             }

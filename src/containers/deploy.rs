@@ -6,6 +6,7 @@ use super::{Containers, on_disk, record::Change, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec},
     error::{Error, Result},
+    events::Happening,
     files::{
         archive::Unpacked,
         deploy::{self, Deploy, History, Mode, Moment, Staged},
@@ -48,7 +49,8 @@ impl Containers {
         restart: Option<Restart>,
         terms: Terms,
     ) -> Result<Deployed> {
-        self.put(cuid, restart, terms, move |folder, terms| deploy::stage(folder, upload, to, mode, terms)).await
+        let happening = |deploy| Happening::Deployed { deploy };
+        self.put(cuid, restart, terms, happening, move |folder, terms| deploy::stage(folder, upload, to, mode, terms)).await
     }
 
     /// Goes back to an earlier deploy, or to what the current one was as it came. What the container itself made of the mount
@@ -57,7 +59,8 @@ impl Containers {
     /// # Errors
     /// `DeployNotFound`; else as [`Containers::deploy`].
     pub async fn rollback(&self, cuid: Cuid, number: u64, restart: Option<Restart>, terms: Terms) -> Result<Deployed> {
-        self.put(cuid, restart, terms, move |folder, terms| deploy::stage_kept(folder, number, terms)).await
+        let happening = |deploy| Happening::RolledBack { deploy };
+        self.put(cuid, restart, terms, happening, move |folder, terms| deploy::stage_kept(folder, number, terms)).await
     }
 
     /// What was deployed into the container.
@@ -74,6 +77,7 @@ impl Containers {
         cuid: Cuid,
         restart: Option<Restart>,
         terms: Terms,
+        happening: fn(u64) -> Happening,
         stage: impl FnOnce(&Path, deploy::Terms) -> Result<Staged> + Send + 'static,
     ) -> Result<Deployed> {
         if restart.is_some() {
@@ -93,6 +97,7 @@ impl Containers {
                 Some(restart) => this.restart_on(cuid, &spec, staged, restart, &terms).await?,
             };
             tracing::info!(%cuid, number = deploy.number, files = unpacked.files, bytes = unpacked.bytes, "deployed");
+            this.0.events.publish(Some(cuid), happening(deploy.number));
             Ok(Deployed { deploy, unpacked })
         })
         .await

@@ -17,6 +17,7 @@ use crate::{
     domain::{id::Cuid, spec::Spec, status::Status, text::Name},
     engine::{state::State, watch::Death},
     error::{Error, Result},
+    events::{Events, Happening},
 };
 
 /// A container as it is known now.
@@ -58,6 +59,7 @@ pub struct Index {
     tickets: AtomicU64,
     /// How often any container's state has changed, for those who wait for one.
     changes: watch::Sender<u64>,
+    events: Events,
 }
 
 #[derive(Default)]
@@ -76,6 +78,8 @@ struct Slot {
     seen: Ticket,
     /// The state is what a list gave: the rest of it is still to be looked at.
     outlined: bool,
+    /// The state that was last told of; `None` until one is known.
+    told: Option<Arc<State>>,
     /// When the main process was last heard to be sent a signal.
     signalled: Option<DateTime<Utc>>,
     /// Held during a change, so that changes of one container come one after the other, in the order of their arrival.
@@ -83,6 +87,11 @@ struct Slot {
 }
 
 impl Index {
+    /// An empty one, whose changes are told to `events`.
+    pub fn new(events: Events) -> Self {
+        Self { events, ..Self::default() }
+    }
+
     /// Takes a name for `cuid`, until [`Index::free`].
     ///
     /// # Errors
@@ -130,12 +139,26 @@ impl Index {
         inner.by_age.insert((record.created_at, cuid));
         inner.networks.insert(cuid, record.shared_network);
         let container = Container { record: Arc::new(record), state: Arc::new(state) };
-        inner.by_cuid.insert(cuid, Slot { container, seen, outlined: false, signalled: None, turn: Arc::default() });
+        let slot = Slot { container, seen, outlined: false, told: None, signalled: None, turn: Arc::default() };
+        inner.by_cuid.insert(cuid, slot);
+    }
+
+    /// Adds a container that has just been created.
+    pub fn insert_created(&self, record: Record) {
+        let (cuid, name) = (record.cuid, record.spec.name.as_ref().map(|name| name.as_str().to_owned()));
+        let happening = Happening::Created { name, image: record.spec.image.as_str().to_owned() };
+        self.insert(record, State { status: Status::Created, ..State::default() }, self.ticket());
+        let mut inner = self.write();
+        if let Some(slot) = inner.by_cuid.get_mut(&cuid) {
+            slot.told = Some(slot.container.state.clone());
+            self.events.publish(Some(cuid), happening);
+        }
     }
 
     /// Replaces a container's record.
     pub fn replace(&self, record: Record) {
         if let Some(slot) = self.write().by_cuid.get_mut(&record.cuid) {
+            self.events.publish(Some(record.cuid), Happening::Changed { revision: record.revision });
             slot.container.record = Arc::new(record);
         }
     }
@@ -148,6 +171,7 @@ impl Index {
             inner.by_age.remove(&(slot.container.record.created_at, cuid));
             inner.names.retain(|_, holder| *holder != cuid);
             inner.networks.remove(&cuid);
+            self.events.publish(Some(cuid), Happening::Deleted);
         }
     }
 
@@ -172,6 +196,28 @@ impl Index {
             }
             // The sender is ours: it is there as long as we are.
             let _ = changes.changed().await;
+        }
+    }
+
+    /// Tells what is different of a container since it was last told of.
+    fn tell(&self, cuid: Cuid, slot: &mut Slot) {
+        let now = slot.container.state.clone();
+        if let Some(before) = slot.told.replace(now.clone()) {
+            let anew = now.status.is_up() && now.started_at != before.started_at;
+            if now.status != before.status || anew {
+                let happening = Happening::Status {
+                    status: now.status,
+                    before: before.status,
+                    started_at: now.started_at,
+                    finished_at: now.finished_at,
+                    exit_code: now.exit_code,
+                    restart_count: now.restart_count,
+                };
+                self.events.publish(Some(cuid), happening);
+            }
+            if now.health != before.health && now.health.is_some() {
+                self.events.publish(Some(cuid), Happening::Health { health: now.health.clone() });
+            }
         }
     }
 
@@ -201,6 +247,7 @@ impl Index {
                 slot.container.state = Arc::new(state);
                 self.changed();
             }
+            self.tell(cuid, slot);
         }
     }
 
@@ -228,6 +275,7 @@ impl Index {
             let dead = State { status: Status::Exited, exit_code: death.exit_code, finished_at, ..State::clone(state) };
             slot.container.state = Arc::new(State { ip_address: None, published: Vec::new(), ..dead });
             self.changed();
+            self.tell(cuid, slot);
         }
     }
 

@@ -55,6 +55,7 @@ use crate::{
     domain::id::Cuid,
     engine::{Engine, state::State},
     error::{Error, Result},
+    events::Events,
     files::archive::Limits,
 };
 use door::HostPaths;
@@ -79,6 +80,7 @@ pub struct Containers(Arc<Inner>);
 struct Inner {
     store: Store,
     index: Index,
+    events: Events,
     compose: Compose,
     engine: Engine,
     template: Template,
@@ -111,14 +113,15 @@ impl Containers {
     ///
     /// # Errors
     /// [`Error::Io`] where `DATA_DIR` or the template can't be read.
-    pub fn open(config: &Config, engine: Engine, compose: Compose, runtime: Handle) -> Result<Self> {
+    pub fn open(config: &Config, engine: Engine, compose: Compose, events: Events, runtime: Handle) -> Result<Self> {
         let template = std::fs::read_to_string(config.template_dir.join("compose.yaml"))
             .map_err(Error::io("read TEMPLATE_DIR/compose.yaml"))?;
         let store = Store::open(&config.data_dir)?;
         let this = Self(Arc::new(Inner {
             host_paths: HostPaths::new(config.allowed_host_paths.clone(), &[store.root(), &config.template_dir, &config.log_dir]),
             store,
-            index: Index::default(),
+            index: Index::new(events.clone()),
+            events,
             compose,
             engine,
             template: Template::parse(&template)?,

@@ -15,6 +15,7 @@ use crate::{
         state::State,
         watch::{Seen, Sign},
     },
+    events::Happening,
 };
 
 /// How many containers are looked at side by side.
@@ -132,6 +133,7 @@ impl Containers {
             Seen::All(ticket, listed) => self.see_all(ticket, listed, looks),
             Seen::Lost(why, heard) => {
                 self.0.index.hears(false);
+                let was_away = self.0.engine_state.borrow().trouble().is_some();
                 let news = self.0.engine_state.send_if_modified(|state| {
                     let lost = state.lost(why.clone(), heard);
                     *state != lost && {
@@ -139,6 +141,9 @@ impl Containers {
                         true
                     }
                 });
+                if news && !was_away {
+                    self.0.events.publish(None, Happening::Engine { available: false });
+                }
                 if news {
                     tracing::error!(why, "the engine is not heard");
                 }
@@ -172,7 +177,9 @@ impl Containers {
         }
         self.orphans(|known| known.containers = strangers);
         self.0.index.hears(true);
-        self.0.engine_state.send_replace(EngineState::Watched);
+        if matches!(self.0.engine_state.send_replace(EngineState::Watched), EngineState::Lost { .. } | EngineState::Absent(_)) {
+            self.0.events.publish(None, Happening::Engine { available: true });
+        }
         let this = self.clone();
         self.0.runtime.spawn(async move { this.finish().await });
     }

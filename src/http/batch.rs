@@ -11,7 +11,6 @@ use actix_web::{
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     App,

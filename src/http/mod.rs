@@ -9,6 +9,7 @@ mod deploys;
 mod entries;
 mod envelope;
 mod error;
+mod events;
 mod files;
 mod fingerprint;
 mod health;
@@ -46,7 +47,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     action_log::ActionLog, compose::cli::Compose, config::Config, containers::Containers, engine::Engine, error::Error,
-    terminal::Sessions,
+    events::Events, terminal::Sessions,
 };
 use error::{ApiError, ApiResult};
 
@@ -63,6 +64,7 @@ pub struct App {
     pub engine: Engine,
     pub compose: Compose,
     pub log: ActionLog,
+    pub events: Events,
     gate: auth::Gate,
     answers: answers::Answers,
     /// What goes on without its connection.
@@ -88,6 +90,7 @@ impl App {
         engine: Engine,
         compose: Compose,
         log: ActionLog,
+        events: Events,
     ) -> Self {
         Self {
             answers: answers::Answers::open(config.data_dir.join(".answers")),
@@ -96,6 +99,7 @@ impl App {
             engine,
             compose,
             log,
+            events,
             gate: auth::Gate::new(config),
             runs: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -162,6 +166,7 @@ fn routes(config: &mut ServiceConfig) {
         config.service(routes.into_iter().fold(web::resource(path), Resource::route).default_service(other));
     };
     at("/healthz", "GET, HEAD", vec![read().to(health::show)]);
+    at("/events", "GET, HEAD", vec![read().to(events::follow)]);
     at("/openapi.json", "GET, HEAD", vec![read().to(openapi::show)]);
     at("/containers", "GET, HEAD, POST", vec![read().to(list::list), post().to(containers::create)]);
     at(

@@ -3,10 +3,10 @@
 use actix_web::{HttpResponse, web::Data};
 use utoipa::OpenApi;
 
-use super::{App, containers::NoQuery, error::ApiResult, health, request::Query};
+use super::{App, containers::NoQuery, error::ApiResult, events, health, request::Query};
 
 #[derive(OpenApi)]
-#[openapi(info(title = "berth"), paths(health::show, show))]
+#[openapi(info(title = "berth"), paths(health::show, events::follow, show))]
 struct Description;
 
 /// `GET /openapi.json`

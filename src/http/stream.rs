@@ -55,11 +55,6 @@ impl Batch {
         Self { format, bytes: Vec::new() }
     }
 
-    /// How many bytes there are to be sent.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

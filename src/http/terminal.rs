@@ -23,6 +23,7 @@ use crate::{
     action_log::{Entry, Recording, Terminal},
     domain::status::Action,
     error::Error,
+    events::Happening,
     terminal::{Mode, Open, Origin, Recorded, SessionEnd, Speaker, View, Viewer, framing::Framing},
 };
 
@@ -96,8 +97,15 @@ async fn may_have(app: &App, open: &Open, session: Option<Uuid>) -> ApiResult<()
 fn begin(app: &App, request: &HttpRequest, open: Open, view: View) -> ApiResult<(Speaker, Viewer)> {
     let (log, line) = (app.log.clone(), line(request, request_id(request)));
     let origin = Origin { folder: app.containers.folder(open.cuid)?, user: line.user.clone(), remote: line.remote.clone() };
-    let on_end = move |end: SessionEnd| log.record(&ended(line, &end));
-    Ok(app.sessions.open(open, view, origin, on_end)?)
+    let (cuid, mode, events) = (open.cuid, open.settled_mode().map(word), app.events.clone());
+    let on_end = move |end: SessionEnd| {
+        log.record(&ended(line, &end));
+        let (session, mode) = (end.session, end.mode.map(word));
+        events.publish(Some(cuid), Happening::SessionEnded { session, mode, exit_code: end.exit_code });
+    };
+    let (speaker, viewer) = app.sessions.open(open, view, origin, on_end)?;
+    app.events.publish(Some(cuid), Happening::SessionStarted { session: viewer.session(), mode });
+    Ok((speaker, viewer))
 }
 
 /// Refuses the first parameter that is given where it makes no sense.
@@ -135,13 +143,15 @@ fn line(request: &HttpRequest, request_id: Uuid) -> Entry {
     }
 }
 
+fn word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Shell => "shell",
+        Mode::Attach => "attach",
+        Mode::Exec => "exec",
+    }
+}
+
 fn ended(line: Entry, end: &SessionEnd) -> Entry {
-    let mode = match end.mode {
-        Some(Mode::Shell) => "shell",
-        Some(Mode::Attach) => "attach",
-        Some(Mode::Exec) => "exec",
-        None => "none",
-    };
     Entry {
         timestamp: Local::now(),
         cuid: Some(end.cuid),
@@ -150,7 +160,7 @@ fn ended(line: Entry, end: &SessionEnd) -> Entry {
         bytes_out: end.bytes_out,
         terminal: Some(Terminal {
             session: end.session.to_string(),
-            mode,
+            mode: end.mode.map_or("none", word),
             exit_code: end.exit_code,
             recorded: end.recorded.as_ref().map(recorded),
         }),

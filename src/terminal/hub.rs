@@ -215,6 +215,11 @@ pub struct Viewer {
 }
 
 impl Viewer {
+    /// The session that is looked at.
+    pub fn session(&self) -> Uuid {
+        self.hub.session
+    }
+
     /// What comes next; nothing does after [`Event::Closed`]. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Event {
         loop {

@@ -17,6 +17,7 @@ mod drift;
 mod engine;
 mod entries;
 mod errors;
+mod events;
 mod faults;
 mod files;
 mod halves;
@@ -30,6 +31,7 @@ mod orphans;
 mod patch;
 mod requirements;
 mod spec;
+mod stream;
 mod swap;
 mod terminal;
 #[path = "terminal/mod.rs"]
