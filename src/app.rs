@@ -19,7 +19,8 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     events::Events,
-    http::{self, App},
+    http::{self, App, Rooms},
+    metrics::Metrics,
     terminal::Sessions,
 };
 
@@ -46,13 +47,15 @@ impl Application {
         let address = listener.local_addr().map_err(Error::io("use the listener"))?;
         let log = ActionLog::open(&config.log_dir)?;
         let engine = Engine::connect(&config.docker_host);
-        let compose = Compose::new(&config.compose);
-        let events = Events::default();
-        let containers = Containers::open(config, engine.clone(), compose.clone(), events.clone(), runtime.clone())?;
+        let (events, metrics) = (Events::default(), Metrics::default());
+        let compose = Compose::new(&config.compose, metrics.clone());
+        let containers =
+            Containers::open(config, engine.clone(), compose.clone(), events.clone(), metrics.clone(), runtime.clone())?;
         let sessions = Sessions::new(config.terminals.clone(), engine.clone(), compose.clone(), runtime.clone());
         let (swept, known) = (sessions.clone(), containers.clone());
         runtime.spawn(async move { swept.sweep(&known.once_watched().await).await });
-        let app = Data::new(App::new(config, containers, sessions, engine, compose, log, events));
+        let rooms = Rooms { containers, sessions, engine, compose, log, events, metrics };
+        let app = Data::new(App::new(config, rooms));
         let server = http::serve(listener, app.clone()).map_err(Error::io("listen"))?;
         Ok(Self { server, address, app })
     }

@@ -295,7 +295,7 @@ mod tests {
         assert!(matches!(slow.next().await, News::Missed(_)));
         events.publish(None, Happening::Engine { available: false });
         assert_eq!(numbers(&slow.next().await), [KEPT as u64 + 2]);
-        assert_eq!(numbers(&events.follow(Some(&id(1))).next().await).len(), AT_ONCE);
+        assert_eq!(numbers(&events.follow(Some(&id(2))).next().await).len(), AT_ONCE);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! - [`domain`]: values and decisions without I/O: ids, the specification, the status table;
 //! - [`events`]: what happens to containers, in order, to be followed;
 //! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong;
+//! - [`metrics`]: what is counted and timed;
 //! - [`crash`]: where tests have the server die.
 
 pub mod action_log;
@@ -25,4 +26,5 @@ pub mod error;
 pub mod events;
 pub mod files;
 pub mod http;
+pub mod metrics;
 pub mod terminal;

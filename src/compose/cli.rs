@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -20,6 +20,7 @@ use crate::{
     config::ComposeConfig,
     crash::point,
     error::{Error, Result},
+    metrics::Metrics,
 };
 
 /// How much of what it said on stderr is kept: the end.
@@ -51,6 +52,7 @@ pub struct Compose {
     places: Arc<Places>,
     timeout: Duration,
     pull_timeout: Duration,
+    metrics: Metrics,
 }
 
 /// One folder's project.
@@ -60,7 +62,7 @@ pub struct Project<'a> {
 }
 
 impl Compose {
-    pub fn new(config: &ComposeConfig) -> Self {
+    pub fn new(config: &ComposeConfig, metrics: Metrics) -> Self {
         let program: Vec<OsString> = match config.program.clone().or_else(|| plugin(&config.environment)) {
             Some(path) => vec![path.into()],
             None => vec!["docker".into(), "compose".into()],
@@ -72,6 +74,7 @@ impl Compose {
             places: Arc::new(Places::new(config.concurrency)),
             timeout: config.timeout,
             pull_timeout: config.pull_timeout,
+            metrics,
         }
     }
 
@@ -124,13 +127,23 @@ impl Compose {
         kind: Kind,
         limit: Duration,
     ) -> Result<()> {
+        let arrived = Instant::now();
         let _place = self.places.take(kind).await?;
-        self.execute(folder, words, command, stdin, limit).await.map(drop)
+        self.metrics.compose_waited(arrived.elapsed());
+        let began = Instant::now();
+        let run = self.execute(folder, words, command, stdin, limit).await.map(drop);
+        let outcome = match &run {
+            Ok(()) => "success",
+            Err(Error::ComposeTimeout { .. }) => "timeout",
+            Err(_) => "failure",
+        };
+        self.metrics.compose_run(command.first().unwrap_or(&"none"), outcome, began.elapsed());
+        run
     }
 
     async fn execute(&self, folder: &Path, words: &[&str], command: &[&str], stdin: &str, limit: Duration) -> Result<String> {
         let command = command.join(" ");
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         point(&format!("before compose {command}"));
         let piped = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
         let mut child = self.spawn(folder, words, &[], piped).map_err(Error::io("start docker compose"))?;

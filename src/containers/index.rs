@@ -325,6 +325,13 @@ impl Index {
         page
     }
 
+    /// How many there are of each status.
+    pub fn count_by_status(&self) -> Vec<(&'static str, usize)> {
+        let inner = self.read();
+        let count = |status| inner.by_cuid.values().filter(|slot| slot.container.state.status == status).count();
+        Status::ALL.into_iter().map(|status| (status.as_str(), count(status))).collect()
+    }
+
     /// Every cuid, in no order.
     pub fn cuids(&self) -> Vec<Cuid> {
         self.read().by_cuid.keys().copied().collect()

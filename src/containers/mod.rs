@@ -57,6 +57,7 @@ use crate::{
     error::{Error, Result},
     events::Events,
     files::archive::Limits,
+    metrics::Metrics,
 };
 use door::HostPaths;
 use index::{Container, Filter, Index, Page, Place};
@@ -81,6 +82,7 @@ struct Inner {
     store: Store,
     index: Index,
     events: Events,
+    metrics: Metrics,
     compose: Compose,
     engine: Engine,
     template: Template,
@@ -113,7 +115,14 @@ impl Containers {
     ///
     /// # Errors
     /// [`Error::Io`] where `DATA_DIR` or the template can't be read.
-    pub fn open(config: &Config, engine: Engine, compose: Compose, events: Events, runtime: Handle) -> Result<Self> {
+    pub fn open(
+        config: &Config,
+        engine: Engine,
+        compose: Compose,
+        events: Events,
+        metrics: Metrics,
+        runtime: Handle,
+    ) -> Result<Self> {
         let template = std::fs::read_to_string(config.template_dir.join("compose.yaml"))
             .map_err(Error::io("read TEMPLATE_DIR/compose.yaml"))?;
         let store = Store::open(&config.data_dir)?;
@@ -122,6 +131,7 @@ impl Containers {
             store,
             index: Index::new(events.clone()),
             events,
+            metrics,
             compose,
             engine,
             template: Template::parse(&template)?,
@@ -182,6 +192,11 @@ impl Containers {
     /// How many containers there are.
     pub fn count(&self) -> usize {
         self.0.index.cuids().len()
+    }
+
+    /// How many containers have each status, by what is known of them.
+    pub fn count_by_status(&self) -> Vec<(&'static str, usize)> {
+        self.0.index.count_by_status()
     }
 
     /// Waits until the engine is watched, and gives every cuid there is then.

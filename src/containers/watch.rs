@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Utc;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{Containers, index::Ticket};
@@ -51,6 +52,11 @@ impl EngineState {
             Self::Absent(why) | Self::Lost { why, .. } => Some(why),
             Self::Unknown | Self::Watched => None,
         }
+    }
+
+    /// Whether the engine is heard.
+    pub fn is_watched(&self) -> bool {
+        matches!(self, Self::Watched)
     }
 
     /// Whether statuses are known, if old ones.
@@ -117,7 +123,11 @@ impl Containers {
 
     fn see(&self, seen: Seen<Ticket>, looks: &mut Looks) {
         match seen {
-            Seen::One(label, sign) => {
+            Seen::One(label, sign, at) => {
+                // Of an engine elsewhere, whose clock may be ahead of ours, there may be nothing to be told.
+                if let Some(lag) = at.and_then(|at| (Utc::now() - at).to_std().ok()) {
+                    self.0.metrics.heard_engine(lag);
+                }
                 let Some(cuid) = label.parse().ok().filter(|cuid| self.0.index.get(*cuid).is_ok()) else {
                     let this = self.clone();
                     self.0.runtime.spawn(async move { this.look_at_stranger(label).await });

@@ -27,15 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Actions that change nothing of a container's state, and come in numbers.
 const NOISE: [&str; 8] = ["exec_create", "exec_start", "exec_die", "attach", "detach", "top", "resize", "archive-path"];
 
-type Happened = (String, Option<Sign>);
+type Happened = (String, Option<Sign>, Option<DateTime<Utc>>);
 
 /// What the watcher has seen. `T` is the listener's own stamp of the moment before the engine was asked.
 #[derive(Debug)]
 pub enum Seen<T> {
     /// The subscription stands anew: all containers that carry the label, by its value, and their states in outline.
     All(T, Vec<(String, State)>),
-    /// Something happened to the container with this value of the label. What is told with it is not to be looked for first.
-    One(String, Option<Sign>),
+    /// Something happened to the container with this value of the label: what is told with it is not to be looked for first; and when, by
+    /// the engine's clock.
+    One(String, Option<Sign>, Option<DateTime<Utc>>),
     /// The engine does not answer, or the stream broke; it is tried again. With when it was last heard.
     Lost(String, Instant),
 }
@@ -86,7 +87,7 @@ impl Engine {
         while !seen.is_closed() {
             tokio::select! {
                 event = events.next() => match event.transpose()? {
-                    Some(Some((value, sign))) => drop(seen.send(Seen::One(value, sign)).await),
+                    Some(Some((value, sign, at))) => drop(seen.send(Seen::One(value, sign, at)).await),
                     Some(None) => (),
                     None => return Ok(()),
                 },
@@ -131,7 +132,7 @@ impl Engine {
                 "kill" => at.map(Sign::Signalled),
                 _ => None,
             };
-            Ok(attributes.remove(&label).map(|value| (value, sign)))
+            Ok(attributes.remove(&label).map(|value| (value, sign, at)))
         }))
     }
 

@@ -1,4 +1,4 @@
-//! Who may come in: HTTP Basic on every path, a brake on guessing, and no changes or terminals from foreign web pages.
+//! Who may come in: HTTP Basic on every path but `/livez`, a brake on guessing, and no changes or terminals from foreign web pages.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -30,6 +30,9 @@ use crate::config::{Config, Secret};
 const FAILURES: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// What anybody may ask: whoever restarts a server that is stuck has no password of it.
+const ALIVE: &str = "/livez";
+
 /// How many addresses are remembered before those that have been quiet are forgotten.
 const ADDRESSES: usize = 10_000;
 
@@ -56,6 +59,9 @@ pub(crate) async fn gate<B: MessageBody>(
     let Some(app) = request.app_data::<Data<App>>().cloned() else {
         return Ok(answer(request, HttpResponse::InternalServerError().finish()));
     };
+    if request.path() == ALIVE {
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+    }
     match app.gate.admit(&request) {
         Ok(user) => {
             request.extensions_mut().insert(User(user));

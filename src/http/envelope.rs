@@ -31,9 +31,10 @@ use super::{
     error::{ApiError, ApiResult},
 };
 use crate::{
-    action_log::{ActionLog, Entry, Failure},
+    action_log::{Entry, Failure},
     domain::id::Cuid,
     error::Error,
+    metrics::Request,
 };
 
 /// The id of a request, in its extensions.
@@ -60,7 +61,9 @@ struct Line {
     received: Rc<Cell<u64>>,
     /// The container that the request made, which its path does not name.
     created: Option<Cuid>,
-    log: Option<ActionLog>,
+    /// The pattern of its route.
+    route: Option<String>,
+    app: Option<Data<App>>,
 }
 
 /// The status in the log of a request whose client went away before its answer; other servers use it, too.
@@ -78,8 +81,8 @@ pub(crate) async fn envelope(
     let app = request.app_data::<Data<App>>().cloned();
     let received = count_body(&mut request);
     let entry = begin(&request, id);
-    let log = app.map(|app| app.log.clone());
-    let line = SharedLine(Rc::new(RefCell::new(Line { entry, started: Instant::now(), received, created: None, log })));
+    let line = Line { entry, started: Instant::now(), received, created: None, route: None, app };
+    let line = SharedLine(Rc::new(RefCell::new(line)));
     request.extensions_mut().insert(RequestId(id));
     request.extensions_mut().insert(line.clone());
 
@@ -156,8 +159,8 @@ pub(crate) fn log_part(request: &HttpRequest, action: &str, cuid: Option<Cuid>, 
         failure: error.map(ApiError::failure),
         ..line.entry.clone()
     };
-    if let Some(log) = &line.log {
-        log.record(&entry);
+    if let Some(app) = &line.app {
+        app.log.record(&entry);
     }
 }
 
@@ -185,8 +188,9 @@ pub(crate) async fn to_the_end<T: 'static>(
 impl SharedLine {
     /// Notes what is known once there is an answer.
     fn answered(&self, request: &HttpRequest, status: u16) {
-        let Line { entry, created, .. } = &mut *self.0.borrow_mut();
-        entry.action = action(request.method().as_str(), request.match_pattern().as_deref());
+        let Line { entry, created, route, .. } = &mut *self.0.borrow_mut();
+        *route = request.match_pattern();
+        entry.action = action(request.method().as_str(), route.as_deref());
         // What never got to its route, such as an answer that is given again, has it in its path.
         let cuid = request.match_info().get("cuid").or_else(|| request.path().split('/').nth(2));
         entry.cuid = cuid.and_then(|cuid| cuid.parse().ok()).or(*created);
@@ -197,10 +201,14 @@ impl SharedLine {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.entry.duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration = self.started.elapsed();
+        self.entry.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.entry.bytes_in = self.received.get();
-        if let Some(log) = &self.log {
-            log.record(&self.entry);
+        let Entry { method, status, bytes_in, bytes_out, .. } = &self.entry;
+        if let Some(app) = &self.app {
+            let (status, bytes_in, bytes_out) = (*status, *bytes_in, *bytes_out);
+            app.metrics.request(&Request { method, route: self.route.as_deref(), status, duration, bytes_in, bytes_out });
+            app.log.record(&self.entry);
         }
     }
 }

@@ -1,10 +1,16 @@
-//! `/healthz`: whether the engine answers, and what runs here.
+//! `/healthz`: whether the engine answers, and what runs here. `/livez`: whether the server does.
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, http::header, web::Data};
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Data, Json as Answer},
+};
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::{App, containers::NoQuery, error::ApiResult, request::Query};
 use crate::error::Error;
@@ -37,6 +43,19 @@ pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpRes
     } else {
         HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "1")).json(body)
     })
+}
+
+/// What `/livez` answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AliveView {
+    #[schema(example = "alive")]
+    status: &'static str,
+}
+
+/// `GET /livez`: that requests are answered, and nothing else. It needs no password.
+#[utoipa::path(get, path = "/livez", tag = "server", security(()), responses((status = 200, description = "the server answers", body = AliveView)))]
+pub(crate) async fn alive(_: Query<NoQuery>) -> Answer<AliveView> {
+    Answer(AliveView { status: "alive" })
 }
 
 /// Somebody's version, or a problem.

@@ -15,6 +15,7 @@ mod fingerprint;
 mod health;
 mod idempotency;
 mod list;
+mod metrics;
 mod openapi;
 mod recordings;
 mod request;
@@ -47,7 +48,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     action_log::ActionLog, compose::cli::Compose, config::Config, containers::Containers, engine::Engine, error::Error,
-    events::Events, terminal::Sessions,
+    events::Events, metrics::Metrics, terminal::Sessions,
 };
 use error::{ApiError, ApiResult};
 
@@ -57,6 +58,17 @@ const SHUTDOWN_S: u64 = 30;
 /// How long a client may be silent before its first request, and between two on one connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// What requests are answered by.
+pub struct Rooms {
+    pub containers: Containers,
+    pub sessions: Sessions,
+    pub engine: Engine,
+    pub compose: Compose,
+    pub log: ActionLog,
+    pub events: Events,
+    pub metrics: Metrics,
+}
+
 /// What handlers share.
 pub struct App {
     pub containers: Containers,
@@ -65,6 +77,7 @@ pub struct App {
     pub compose: Compose,
     pub log: ActionLog,
     pub events: Events,
+    pub metrics: Metrics,
     gate: auth::Gate,
     answers: answers::Answers,
     /// What goes on without its connection.
@@ -83,15 +96,8 @@ impl App {
         self.compose_version.get_or_try_init(|| self.compose.version()).await.map(String::as_str)
     }
 
-    pub fn new(
-        config: &Config,
-        containers: Containers,
-        sessions: Sessions,
-        engine: Engine,
-        compose: Compose,
-        log: ActionLog,
-        events: Events,
-    ) -> Self {
+    pub fn new(config: &Config, rooms: Rooms) -> Self {
+        let Rooms { containers, sessions, engine, compose, log, events, metrics } = rooms;
         Self {
             answers: answers::Answers::open(config.data_dir.join(".answers")),
             containers,
@@ -100,6 +106,7 @@ impl App {
             compose,
             log,
             events,
+            metrics,
             gate: auth::Gate::new(config),
             runs: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -167,6 +174,8 @@ fn routes(config: &mut ServiceConfig) {
     };
     at("/healthz", "GET, HEAD", vec![read().to(health::show)]);
     at("/events", "GET, HEAD", vec![read().to(events::follow)]);
+    at("/livez", "GET, HEAD", vec![read().to(health::alive)]);
+    at("/metrics", "GET, HEAD", vec![read().to(metrics::show)]);
     at("/openapi.json", "GET, HEAD", vec![read().to(openapi::show)]);
     at("/containers", "GET, HEAD, POST", vec![read().to(list::list), post().to(containers::create)]);
     at(

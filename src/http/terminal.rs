@@ -104,6 +104,7 @@ fn begin(app: &App, request: &HttpRequest, open: Open, view: View) -> ApiResult<
         events.publish(Some(cuid), Happening::SessionEnded { session, mode, exit_code: end.exit_code });
     };
     let (speaker, viewer) = app.sessions.open(open, view, origin, on_end)?;
+    app.metrics.session_opened();
     app.events.publish(Some(cuid), Happening::SessionStarted { session: viewer.session(), mode });
     Ok((speaker, viewer))
 }

@@ -25,6 +25,7 @@ mod harness;
 mod idempotency;
 mod interrupted;
 mod lifecycle;
+mod metrics;
 mod mount;
 mod networks;
 mod orphans;
