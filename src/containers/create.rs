@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Containers, index::Container, on_disk, record::Record, terms::Terms};
+use super::{Containers, container::Container, on_disk, record::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status},
     error::{Error, Result},

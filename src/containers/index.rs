@@ -9,10 +9,10 @@ use std::{
     },
 };
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, watch};
 
-use super::{networks::SharedNetwork, record::Record, terms::Terms};
+use super::{container::Container, listing::Place, networks::SharedNetwork, news::news, record::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status, text::Name},
     engine::{state::State, watch::Death},
@@ -20,41 +20,13 @@ use crate::{
     events::{Events, Happening},
 };
 
-/// A container as it is known now.
-#[derive(Clone, Debug)]
-pub struct Container {
-    pub record: Arc<Record>,
-    pub state: Arc<State>,
-}
-
-/// Place in the list, newest first: when it was created, then the cuid where two were created at once.
-pub type Place = (DateTime<Local>, Cuid);
-
-/// What a listing leaves in.
-#[derive(Debug, Default)]
-pub struct Filter {
-    /// Empty: every status.
-    pub statuses: Vec<Status>,
-    pub tag: Option<String>,
-    pub label: Option<(String, String)>,
-}
-
-/// A page of a listing.
-pub struct Page {
-    pub containers: Vec<Container>,
-    /// How many there are on all pages.
-    pub total: usize,
-    /// Where the next page begins; `None` on the last.
-    pub next: Option<Place>,
-}
-
 /// When a look at the engine began. A look that began earlier never overwrites what a later one saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub(super) struct Ticket(u64);
 
 /// All containers, by cuid and by age.
 #[derive(Default)]
-pub struct Index {
+pub(super) struct Index {
     inner: RwLock<Inner>,
     tickets: AtomicU64,
     /// How often any container's state has changed, for those who wait for one.
@@ -63,9 +35,9 @@ pub struct Index {
 }
 
 #[derive(Default)]
-struct Inner {
-    by_cuid: HashMap<Cuid, Slot>,
-    by_age: BTreeSet<Place>,
+pub(super) struct Inner {
+    pub(super) by_cuid: HashMap<Cuid, Slot>,
+    pub(super) by_age: BTreeSet<Place>,
     names: HashMap<Name, Cuid>,
     /// Also of containers that are being created.
     networks: HashMap<Cuid, SharedNetwork>,
@@ -73,11 +45,11 @@ struct Inner {
     heard_since: Option<DateTime<Utc>>,
 }
 
-struct Slot {
-    container: Container,
+pub(super) struct Slot {
+    pub(super) container: Container,
     seen: Ticket,
     /// The state is what a list gave: the rest of it is still to be looked at.
-    outlined: bool,
+    pub(super) outlined: bool,
     /// The state that was last told of; `None` until one is known.
     told: Option<Arc<State>>,
     /// When the main process was last heard to be sent a signal.
@@ -86,9 +58,15 @@ struct Slot {
     turn: Arc<Mutex<()>>,
 }
 
+impl Slot {
+    fn becomes(&mut self, state: State) {
+        self.container = Container::new(self.container.record.clone(), Arc::new(state));
+    }
+}
+
 impl Index {
     /// An empty one, whose changes are told to `events`.
-    pub fn new(events: Events) -> Self {
+    pub(super) fn new(events: Events) -> Self {
         Self { events, ..Self::default() }
     }
 
@@ -96,7 +74,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::NameTaken`].
-    pub fn reserve(&self, name: &Name, cuid: Cuid) -> Result<()> {
+    pub(super) fn reserve(&self, name: &Name, cuid: Cuid) -> Result<()> {
         match *self.write().names.entry(name.clone()).or_insert(cuid) {
             holder if holder == cuid => Ok(()),
             holder => Err(Error::NameTaken { name: name.as_str().to_owned(), holder }),
@@ -104,7 +82,7 @@ impl Index {
     }
 
     /// Gives a name back, if `cuid` has it.
-    pub fn free(&self, name: &Name, cuid: Cuid) {
+    pub(super) fn free(&self, name: &Name, cuid: Cuid) {
         let names = &mut self.write().names;
         if names.get(name) == Some(&cuid) {
             names.remove(name);
@@ -112,7 +90,7 @@ impl Index {
     }
 
     /// Gives `cuid` a place on the first shared network that has fewer than `most` containers.
-    pub fn take_network(&self, cuid: Cuid, most: usize) -> SharedNetwork {
+    pub(super) fn take_network(&self, cuid: Cuid, most: usize) -> SharedNetwork {
         let mut inner = self.write();
         let mut taken = HashMap::<SharedNetwork, usize>::new();
         inner.networks.values().for_each(|network| *taken.entry(*network).or_default() += 1);
@@ -123,28 +101,28 @@ impl Index {
     }
 
     /// Gives back what was taken for a container that is not to be.
-    pub fn leave_network(&self, cuid: Cuid) {
+    pub(super) fn leave_network(&self, cuid: Cuid) {
         self.write().networks.remove(&cuid);
     }
 
     /// The shared network that `cuid` has its place on.
-    pub fn shared_network(&self, cuid: Cuid) -> SharedNetwork {
+    pub(super) fn shared_network(&self, cuid: Cuid) -> SharedNetwork {
         self.read().networks.get(&cuid).copied().unwrap_or_default()
     }
 
     /// Adds a container. Its name has been reserved.
-    pub fn insert(&self, record: Record, state: State, seen: Ticket) {
+    pub(super) fn insert(&self, record: Record, state: State, seen: Ticket) {
         let mut inner = self.write();
         let cuid = record.cuid;
         inner.by_age.insert((record.created_at, cuid));
         inner.networks.insert(cuid, record.shared_network);
-        let container = Container { record: Arc::new(record), state: Arc::new(state) };
+        let container = Container::new(Arc::new(record), Arc::new(state));
         let slot = Slot { container, seen, outlined: false, told: None, signalled: None, turn: Arc::default() };
         inner.by_cuid.insert(cuid, slot);
     }
 
     /// Adds a container that has just been created.
-    pub fn insert_created(&self, record: Record) {
+    pub(super) fn insert_created(&self, record: Record) {
         let (cuid, name) = (record.cuid, record.spec.name.as_ref().map(|name| name.as_str().to_owned()));
         let happening = Happening::Created { name, image: record.spec.image.as_str().to_owned() };
         self.insert(record, State { status: Status::Created, ..State::default() }, self.ticket());
@@ -156,15 +134,15 @@ impl Index {
     }
 
     /// Replaces a container's record.
-    pub fn replace(&self, record: Record) {
+    pub(super) fn replace(&self, record: Record) {
         if let Some(slot) = self.write().by_cuid.get_mut(&record.cuid) {
             self.events.publish(Some(record.cuid), Happening::Changed { revision: record.revision });
-            slot.container.record = Arc::new(record);
+            slot.container = Container::new(Arc::new(record), slot.container.state.clone());
         }
     }
 
     /// Forgets a container and its name.
-    pub fn remove(&self, cuid: Cuid) {
+    pub(super) fn remove(&self, cuid: Cuid) {
         let mut inner = self.write();
         self.changed();
         if let Some(slot) = inner.by_cuid.remove(&cuid) {
@@ -179,7 +157,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::ContainerNotFound`].
-    pub fn get(&self, cuid: Cuid) -> Result<Container> {
+    pub(super) fn get(&self, cuid: Cuid) -> Result<Container> {
         self.read().by_cuid.get(&cuid).map(|slot| slot.container.clone()).ok_or(Error::ContainerNotFound(cuid))
     }
 
@@ -187,14 +165,13 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::ContainerNotFound`], also of one that is deleted meanwhile.
-    pub async fn wait_for(&self, cuid: Cuid, wanted: impl Fn(&Container) -> bool) -> Result<Container> {
+    pub(super) async fn wait_for(&self, cuid: Cuid, wanted: impl Fn(&Container) -> bool) -> Result<Container> {
         let mut changes = self.changes.subscribe();
         loop {
             let container = self.get(cuid)?;
             if wanted(&container) {
                 return Ok(container);
             }
-            // The sender is ours: it is there as long as we are.
             let _ = changes.changed().await;
         }
     }
@@ -203,21 +180,7 @@ impl Index {
     fn tell(&self, cuid: Cuid, slot: &mut Slot) {
         let now = slot.container.state.clone();
         if let Some(before) = slot.told.replace(now.clone()) {
-            let anew = now.status.is_up() && now.started_at != before.started_at;
-            if now.status != before.status || anew {
-                let happening = Happening::Status {
-                    status: now.status,
-                    before: before.status,
-                    started_at: now.started_at,
-                    finished_at: now.finished_at,
-                    exit_code: now.exit_code,
-                    restart_count: now.restart_count,
-                };
-                self.events.publish(Some(cuid), happening);
-            }
-            if now.health != before.health && now.health.is_some() {
-                self.events.publish(Some(cuid), Happening::Health { health: now.health.clone() });
-            }
+            news(&before, &now).into_iter().for_each(|happening| self.events.publish(Some(cuid), happening));
         }
     }
 
@@ -229,22 +192,22 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::ContainerNotFound`].
-    pub fn turn(&self, cuid: Cuid) -> Result<Arc<Mutex<()>>> {
+    pub(super) fn turn(&self, cuid: Cuid) -> Result<Arc<Mutex<()>>> {
         self.read().by_cuid.get(&cuid).map(|slot| slot.turn.clone()).ok_or(Error::ContainerNotFound(cuid))
     }
 
     /// To be taken before the engine is asked.
-    pub fn ticket(&self) -> Ticket {
+    pub(super) fn ticket(&self) -> Ticket {
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Notes what the engine said, unless something newer is known.
-    pub fn observe(&self, cuid: Cuid, state: State, seen: Ticket) {
+    pub(super) fn observe(&self, cuid: Cuid, state: State, seen: Ticket) {
         if let Some(slot) = self.write().by_cuid.get_mut(&cuid).filter(|slot| slot.seen <= seen) {
             slot.seen = seen;
             slot.outlined = false;
             if *slot.container.state != state {
-                slot.container.state = Arc::new(state);
+                slot.becomes(state);
                 self.changed();
             }
             self.tell(cuid, slot);
@@ -252,20 +215,20 @@ impl Index {
     }
 
     /// Notes what a list said, unless something newer is known, or nothing else.
-    pub fn observe_outline(&self, cuid: Cuid, state: State, seen: Ticket) {
+    pub(super) fn observe_outline(&self, cuid: Cuid, state: State, seen: Ticket) {
         let mut inner = self.write();
         let slot = inner.by_cuid.get_mut(&cuid).filter(|slot| slot.seen <= seen);
         if let Some(slot) = slot.filter(|slot| slot.container.state.status != state.status) {
             slot.seen = seen;
             slot.outlined = true;
-            slot.container.state = Arc::new(state);
+            slot.becomes(state);
             self.changed();
         }
     }
 
     /// Notes that the container's main process has ended, unless that was an earlier one, or its restart policy is to start
     /// the next: what the engine makes of that is looked at.
-    pub fn observe_death(&self, cuid: Cuid, death: Death) {
+    pub(super) fn observe_death(&self, cuid: Cuid, death: Death) {
         let mut inner = self.write();
         let Some(slot) = inner.by_cuid.get_mut(&cuid) else { return };
         let state = &slot.container.state;
@@ -273,78 +236,50 @@ impl Index {
         if state.status.is_up() && this_one && slot.container.record.spec.restart_policy.is_none() {
             let finished_at = Some(death.at.fixed_offset());
             let dead = State { status: Status::Exited, exit_code: death.exit_code, finished_at, ..State::clone(state) };
-            slot.container.state = Arc::new(State { ip_address: None, published: Vec::new(), ..dead });
+            slot.becomes(State { ip_address: None, published: Vec::new(), ..dead });
             self.changed();
             self.tell(cuid, slot);
         }
     }
 
     /// Notes that the container's main process was sent a signal.
-    pub fn observe_signal(&self, cuid: Cuid, at: DateTime<Utc>) {
+    pub(super) fn observe_signal(&self, cuid: Cuid, at: DateTime<Utc>) {
         if let Some(slot) = self.write().by_cuid.get_mut(&cuid) {
             slot.signalled = Some(at);
         }
     }
 
     /// Notes that the engine's events are heard from now on, or are not: some may have been missed until then.
-    pub fn hears(&self, hears: bool) {
+    pub(super) fn hears(&self, hears: bool) {
         self.write().heard_since = hears.then(Utc::now);
     }
 
     /// Whether the engine may have been told to stop the container since then; nobody knows of a time in which its events
     /// were not heard.
-    pub fn may_be_stopping(&self, cuid: Cuid, since: DateTime<Utc>) -> bool {
+    pub(super) fn may_be_stopping(&self, cuid: Cuid, since: DateTime<Utc>) -> bool {
         let inner = self.read();
         let signalled = inner.by_cuid.get(&cuid).and_then(|slot| slot.signalled);
         inner.heard_since.is_none_or(|heard| since < heard) || signalled.is_some_and(|at| at > since)
     }
 
     /// Whether the container's state is known in outline only.
-    pub fn is_outlined(&self, cuid: Cuid) -> bool {
+    pub(super) fn is_outlined(&self, cuid: Cuid) -> bool {
         self.read().by_cuid.get(&cuid).is_some_and(|slot| slot.outlined)
     }
 
-    /// A page of at most `limit` containers that `filter` leaves in, beginning after `after`.
-    pub fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Page {
-        let inner = self.read();
-        let all = inner.by_age.iter().rev().filter_map(|place| inner.by_cuid.get(&place.1).map(|slot| (*place, &slot.container)));
-        let mut page = Page { containers: Vec::new(), total: 0, next: None };
-        let mut last = None;
-        for (place, container) in all.filter(|(_, container)| filter.leaves_in(container)) {
-            page.total += 1;
-            if after.is_some_and(|after| place >= after) {
-                continue;
-            }
-            if page.containers.len() < limit {
-                last = Some(place);
-                page.containers.push(container.clone());
-            } else {
-                page.next = last;
-            }
-        }
-        page
-    }
-
-    /// How many there are of each status.
-    pub fn count_by_status(&self) -> Vec<(&'static str, usize)> {
-        let inner = self.read();
-        let count = |status| inner.by_cuid.values().filter(|slot| slot.container.state.status == status).count();
-        Status::ALL.into_iter().map(|status| (status.as_str(), count(status))).collect()
-    }
-
     /// Every cuid, in no order.
-    pub fn cuids(&self) -> Vec<Cuid> {
+    pub(super) fn cuids(&self) -> Vec<Cuid> {
         self.read().by_cuid.keys().copied().collect()
     }
 
     /// The container that exactly this request created, should it be repeated.
-    pub fn made_by(&self, terms: &Terms) -> Option<Container> {
+    pub(super) fn made_by(&self, terms: &Terms) -> Option<Container> {
         terms.mark.as_ref()?;
         self.read().by_cuid.values().map(|slot| &slot.container).find(|container| terms.made(&container.record)).cloned()
     }
 
     /// Who else is up and asks for the same port of the host.
-    pub fn port_holder(&self, cuid: Cuid, spec: &Spec, port: u16) -> Option<Cuid> {
+    pub(super) fn port_holder(&self, cuid: Cuid, spec: &Spec, port: u16) -> Option<Cuid> {
         let inner = self.read();
         let wanted: Vec<_> = spec.ports.iter().filter(|mapping| mapping.host == port).collect();
         let holds = |container: &Container| {
@@ -354,7 +289,7 @@ impl Index {
         inner.by_cuid.iter().find(|(other, slot)| **other != cuid && holds(&slot.container)).map(|(other, _)| *other)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -363,24 +298,12 @@ impl Index {
     }
 }
 
-impl Filter {
-    fn leaves_in(&self, container: &Container) -> bool {
-        let spec = &container.record.spec;
-        let status = self.statuses.is_empty() || self.statuses.contains(&container.state.status);
-        let tag = self.tag.as_ref().is_none_or(|wanted| spec.tags.iter().any(|tag| tag.as_str() == wanted));
-        let label = self
-            .label
-            .as_ref()
-            .is_none_or(|(wanted, value)| spec.labels.iter().any(|(key, held)| key.as_str() == wanted && held.as_str() == value));
-        status && tag && label
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::containers::listing::{Filter, Page};
 
     fn add(index: &Index, second: i64, spec: serde_json::Value, status: Status) -> Cuid {
         let created_at = DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap().into();

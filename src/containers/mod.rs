@@ -17,16 +17,19 @@
 //! client that asked is still there. Reads look at the index and wait for nobody; `watch` keeps it true.
 
 mod change;
+pub mod container;
 mod create;
 mod deploy;
 mod door;
 mod drift;
 mod failure;
 mod files;
-pub mod index;
+mod index;
 mod lifecycle;
 mod limits;
+pub mod listing;
 mod networks;
+mod news;
 mod outline;
 mod patch;
 mod ports;
@@ -59,8 +62,10 @@ use crate::{
     files::archive::Limits,
     metrics::Metrics,
 };
+use container::Container;
 use door::HostPaths;
-use index::{Container, Filter, Index, Page, Place};
+use index::Index;
+use listing::{Filter, Page, Place};
 use reconcile::UnderWay;
 use store::Store;
 use terms::Terms;
@@ -172,12 +177,10 @@ impl Containers {
     pub async fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
         self.known().await?;
         let page = self.0.index.list(filter, after, limit);
-        let all = page.containers.iter().map(|container| container.record.cuid);
-        let outlined: Vec<Cuid> = all.filter(|cuid| self.0.index.is_outlined(*cuid)).collect();
-        if outlined.is_empty() {
+        if page.outlined.is_empty() {
             return Ok(page);
         }
-        join_all(outlined.into_iter().map(|cuid| self.look(cuid))).await;
+        join_all(page.outlined.into_iter().map(|cuid| self.look(cuid))).await;
         Ok(self.0.index.list(filter, after, limit))
     }
 

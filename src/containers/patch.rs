@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{
     Containers,
     change::Bring,
-    index::Container,
+    container::Container,
     on_disk,
     record::{Change, Record},
     terms::Terms,

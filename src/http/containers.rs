@@ -19,7 +19,7 @@ use super::{
     view::{ContainerView, Read, StateView, StatusView},
 };
 use crate::{
-    containers::{Drift, GRACE, Outcome, index::Container, terms::Terms},
+    containers::{Drift, GRACE, Outcome, container::Container, terms::Terms},
     domain::{
         id::Cuid,
         spec::Spec,

@@ -1,25 +1,26 @@
 //! `GET /containers`: the list, its filters, and its pages.
 
-use actix_web::web::{Data, Json as Answer};
+use actix_web::{HttpResponse, web::Data};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     App,
     error::ApiResult,
     request::Query,
-    view::{ContainerView, Read},
+    view::{Read, written},
 };
 use crate::{
-    containers::index::{Filter, Place},
+    containers::listing::{Filter, Place},
     domain::status::Status,
     error::Error,
 };
 
 #[derive(Serialize)]
-pub(crate) struct ListView {
-    containers: Vec<ContainerView>,
+pub(crate) struct ListView<'a> {
+    containers: Vec<&'a RawValue>,
     total: usize,
     limit: usize,
     next_cursor: Option<String>,
@@ -36,16 +37,17 @@ pub(crate) struct ListQuery {
 }
 
 /// `GET /containers`
-pub(crate) async fn list(app: Data<App>, query: Query<ListQuery>) -> ApiResult<Answer<Read<ListView>>> {
+pub(crate) async fn list(app: Data<App>, query: Query<ListQuery>) -> ApiResult<HttpResponse> {
     let (filter, after, limit) = query.0.parse()?;
     let page = app.containers.list(&filter, after, limit).await?;
     let shown = ListView {
-        containers: page.containers.iter().map(ContainerView::from).collect(),
+        containers: page.containers.iter().map(written).collect(),
         total: page.total,
         limit,
         next_cursor: page.next.map(cursor),
     };
-    Ok(Answer(Read { shown, engine: app.containers.engine_state().into() }))
+    let engine = app.containers.engine_state().into();
+    Ok(HttpResponse::Ok().json(Read { shown, engine }))
 }
 
 impl ListQuery {

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::{DateTime, FixedOffset, Local};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
-    containers::{EngineState, index::Container},
+    containers::{EngineState, container::Container},
     domain::{
         id::Cuid,
         port::{PortMapping, Protocol},
@@ -80,6 +80,11 @@ struct PortView {
     protocol: Protocol,
     #[serde(skip_serializing_if = "Option::is_none")]
     host_ip: Option<IpAddr>,
+}
+
+/// A container as lists show it, which is written once and not for every list.
+pub(crate) fn written(container: &Container) -> &RawValue {
+    container.written(|container| serde_json::value::to_raw_value(&ContainerView::from(container)).unwrap_or_default())
 }
 
 impl From<EngineState> for EngineView {
