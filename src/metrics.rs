@@ -1,4 +1,4 @@
-//! What is counted and timed while the server runs, and how it is written down for Prometheus (in OpenMetrics' text format).
+//! What is counted and timed while the server runs, and how it is written down for Prometheus (in the text format of `OpenMetrics`).
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -3,7 +3,10 @@
 
 use std::{path::Path, process::Stdio};
 
-use super::cli::{Compose, Group, unreachable};
+use super::{
+    cli::{Compose, unreachable},
+    group::Group,
+};
 use crate::error::{Error, Result};
 
 /// What to run, and where.

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod exec;
 pub mod file;
+pub mod group;
 mod launcher;
 mod places;
 pub mod render;

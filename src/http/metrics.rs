@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use super::{App, containers::NoQuery, error::ApiResult, request::Query};
 use crate::{error::Error, metrics::Levels};
 
-/// What has OpenMetrics' own type only for who asks for it: it is Prometheus' older text to all others, who read it as well.
+/// What is of this type only for who asks for it: it is Prometheus' older text to all others, who read it as well.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// `GET /metrics`

@@ -32,8 +32,9 @@ use tokio::{
 
 use crate::{
     compose::{
-        cli::{Compose, Group, tail, while_nothing_starts},
+        cli::{Compose, tail, while_nothing_starts},
         exec::{Exec, refusal},
+        group::Group,
     },
     engine::{
         Engine,
