@@ -31,6 +31,7 @@ mod networks;
 mod orphans;
 mod patch;
 mod requirements;
+mod shutdown;
 mod spec;
 mod stream;
 mod swap;
