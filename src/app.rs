@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    action_log::ActionLog,
+    action_log::{ActionLog, Bounds},
     compose::cli::Compose,
     config::Config,
     containers::Containers,
@@ -45,7 +45,7 @@ impl Application {
     pub fn build(config: &Config, listener: TcpListener) -> Result<Self> {
         let runtime = Handle::current();
         let address = listener.local_addr().map_err(Error::io("use the listener"))?;
-        let log = ActionLog::open(&config.log_dir)?;
+        let log = ActionLog::open(&config.logs.dir, Bounds { bytes: config.logs.file_bytes, files: config.logs.files })?;
         let engine = Engine::connect(&config.docker_host);
         let (events, metrics) = (Events::default(), Metrics::default());
         let compose = Compose::new(&config.compose, metrics.clone());
@@ -89,7 +89,7 @@ impl Application {
         if timeout_at(deadline, self.app.containers.finished()).await.is_err() {
             tracing::error!("changes under way did not end in time; the next start finishes or takes back what they left");
         }
-        self.app.log.flush(FLUSH).await;
+        self.app.log.close(FLUSH).await;
         ended
     }
 }

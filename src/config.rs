@@ -1,19 +1,22 @@
 //! Every setting once: its name, default, what it takes, and what it is for. Read from `.env`, then from the
 //! environment, which wins. Nothing else in berth reads either.
 
+mod logs;
 mod reader;
 mod terminals;
+mod variables;
 
 use std::{
-    collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
+pub use logs::{LogConfig, LogFormat};
 use reader::Reader;
 pub use terminals::{Record, TerminalConfig, Transport};
+pub use variables::Variables;
 
 use crate::domain::{
     owner::Owner,
@@ -30,7 +33,6 @@ pub struct Config {
     pub password: Secret,
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
-    pub log_dir: PathBuf,
     pub template_dir: PathBuf,
     /// Errors carry a stack trace.
     pub development: bool,
@@ -46,8 +48,7 @@ pub struct Config {
     pub terminals: TerminalConfig,
     /// Where the engine listens, as the docker CLI takes it.
     pub docker_host: String,
-    /// A filter of the log on stderr, in `tracing`'s syntax.
-    pub log_filter: String,
+    pub logs: LogConfig,
 }
 
 /// How `docker compose` is run.
@@ -114,6 +115,17 @@ pub enum ConfigError {
     DotEnv(String),
 }
 
+impl ConfigError {
+    /// The setting that it is about; `None` where that is the whole of `.env`.
+    pub fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing { name, .. } | Self::Unusable { name, .. } => Some(name),
+            Self::Placeholder => Some("APP_PASS"),
+            Self::DotEnv(_) => None,
+        }
+    }
+}
+
 /// The variables of the environment that the docker CLI and its compose plugin read to find the engine, registries and
 /// their credentials.
 const CLI_VARIABLES: [&str; 9] = [
@@ -129,28 +141,6 @@ const CLI_VARIABLES: [&str; 9] = [
 ];
 
 impl Config {
-    /// Reads `.env` in the working directory, if there is one, and the environment.
-    ///
-    /// # Errors
-    /// The first setting that can't be used, or a `.env` that can't be read.
-    #[expect(clippy::disallowed_methods, reason = "this file owns the environment")]
-    pub fn load() -> Result<Self, ConfigError> {
-        let mut variables = HashMap::new();
-        match dotenvy::from_path_iter(Path::new(".env")) {
-            Ok(lines) => {
-                for line in lines {
-                    variables.extend([line.map_err(|error| ConfigError::DotEnv(unreadable(&error)))?]);
-                }
-            }
-            Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => (),
-            Err(error) => return Err(ConfigError::DotEnv(unreadable(&error))),
-        }
-        // What is not UTF-8 is none of ours.
-        variables
-            .extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
-        Self::from_lookup(|name, _default| variables.get(name).cloned())
-    }
-
     /// Reads every setting through `lookup`, which is given its name and default; a value of nothing but spaces is as
     /// good as none.
     ///
@@ -170,7 +160,6 @@ impl Config {
                 read.parsed("PORT", "8080", "a port from 0 to 65535 (0: any free one)")?,
             ),
             data_dir: read.text("DATA_DIR", "./data").into(),
-            log_dir: read.text("LOG_DIR", "./logs").into(),
             template_dir: read.text("TEMPLATE_DIR", "./templates").into(),
             development: read.with("APP_ENV", "production", "production or development", |word| match word {
                 "production" => Some(false),
@@ -194,19 +183,8 @@ impl Config {
             limits: read.limits()?,
             terminals: read.terminals()?,
             docker_host: read.docker_host()?,
-            log_filter: read.text("RUST_LOG", "info"),
+            logs: read.logs()?,
         })
-    }
-}
-
-/// What is wrong with `.env`, without repeating a line of it: it may be the password's.
-fn unreadable(error: &dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::LineParse(line, _) => {
-            let name = line.split('=').next().unwrap_or_default().trim();
-            format!(".env can't be read: put the value of {name} in 'single quotes'")
-        }
-        error => format!(".env can't be read: {error}"),
     }
 }
 
@@ -290,6 +268,8 @@ fn host_paths(list: &str) -> Option<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn with<const N: usize>(set: [(&'static str, &str); N]) -> Result<Config, ConfigError> {
@@ -326,6 +306,10 @@ mod tests {
             ("MAX_SESSIONS", "0"),
             ("RECORD_TERMINALS", "on"),
             ("INSTALL_REQUIREMENTS", "yes"),
+            ("LOG_FORMAT", "xml"),
+            ("RUST_LOG", "a=b=c"),
+            ("ACTION_LOG_BYTES", "1"),
+            ("ACTION_LOG_FILES", "0"),
         ] {
             let line = with([(name, value)]).unwrap_err().to_string();
             assert!(line.starts_with(&format!("{name}={value:?} can't be used: it takes ")) && !line.contains('\n'), "{line}");

@@ -12,6 +12,7 @@
 //! - [`events`]: what happens to containers, in order, to be followed;
 //! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong;
 //! - [`metrics`]: what is counted and timed;
+//! - [`logging`]: the log on stderr;
 //! - [`crash`]: where tests have the server die.
 
 pub mod action_log;
@@ -26,5 +27,6 @@ pub mod error;
 pub mod events;
 pub mod files;
 pub mod http;
+pub mod logging;
 pub mod metrics;
 pub mod terminal;

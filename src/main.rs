@@ -2,10 +2,13 @@
 
 use std::{net::TcpListener, process::ExitCode, time::Duration};
 
-use berth::{app::Application, config::Config};
+use berth::{
+    app::Application,
+    config::{Config, Variables},
+    logging,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// How long blocking work may still take once all else is over.
 const STUCK: Duration = Duration::from_secs(1);
@@ -21,10 +24,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let config = Config::load().map_err(|error| error.to_string())?;
-    let filter = EnvFilter::try_new(&config.log_filter)
-        .map_err(|error| format!("RUST_LOG={:?} can't be used: {error}", config.log_filter))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let variables = Variables::load().map_err(|error| error.to_string())?;
+    let config = Config::from_lookup(|name, _default| variables.get(name)).map_err(|error| error.to_string())?;
+    logging::start(&config.logs.filter, config.logs.format)?;
     allow_many_files();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
     let served = runtime.block_on(serve(&config));

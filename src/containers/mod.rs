@@ -51,6 +51,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::{
     compose::{cli::Compose, file::Template},
@@ -132,7 +133,10 @@ impl Containers {
             .map_err(Error::io("read TEMPLATE_DIR/compose.yaml"))?;
         let store = Store::open(&config.data_dir)?;
         let this = Self(Arc::new(Inner {
-            host_paths: HostPaths::new(config.allowed_host_paths.clone(), &[store.root(), &config.template_dir, &config.log_dir]),
+            host_paths: HostPaths::new(
+                config.allowed_host_paths.clone(),
+                &[store.root(), &config.template_dir, &config.logs.dir],
+            ),
             store,
             index: Index::new(events.clone()),
             events,
@@ -252,7 +256,7 @@ impl Containers {
 
     /// Runs a change to its end, also when the caller goes away meanwhile.
     async fn to_the_end<T: Send + 'static>(&self, change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let ran = self.0.changes.spawn_on(change, &self.0.runtime).await;
+        let ran = self.0.changes.spawn_on(change.in_current_span(), &self.0.runtime).await;
         ran.unwrap_or_else(|panic| Err(Error::io("finish the change")(std::io::Error::other(panic))))
     }
 
@@ -282,6 +286,7 @@ impl Containers {
 
 /// Runs disk work where it blocks nobody.
 async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let ran = tokio::task::spawn_blocking(work).await;
+    let span = tracing::Span::current();
+    let ran = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
     ran.unwrap_or_else(|panic| Err(Error::io("finish the disk work")(std::io::Error::other(panic))))
 }

@@ -121,7 +121,7 @@ text!(
 );
 
 /// The grammar of Go's `ParseDuration`, without signs: no kept-up crate reads it.
-fn nanoseconds(text: &str) -> Option<f64> {
+pub(crate) fn nanoseconds(text: &str) -> Option<f64> {
     let (mut rest, mut total) = (text, 0.0);
     while !rest.is_empty() {
         let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);

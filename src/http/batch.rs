@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use super::{
     App,
     containers::{NoQuery, acted, deleted, grace},
-    envelope::{log_part, request_id, to_the_end},
+    envelope::{request_id, to_the_end},
     error::{ApiError, ApiResult},
     idempotency::Unkept,
+    line::log_part,
     request::{Json, Query},
     terms::unconditional,
 };

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    envelope::{note_created, to_the_end},
+    envelope::to_the_end,
     error::ApiResult,
+    line::note_created,
     request::{CuidPath, Json, Query},
     terms::{OnTerms, etag, unconditional},
     view::{ContainerView, Read, StateView, StatusView},

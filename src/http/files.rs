@@ -106,6 +106,7 @@ fn attachment(name: &str) -> ContentDisposition {
 
 /// Runs disk work where it keeps no request waiting.
 pub(super) async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> ApiResult<T> {
-    let ran = actix_web::web::block(work).await;
+    let span = tracing::Span::current();
+    let ran = actix_web::web::block(move || span.in_scope(work)).await;
     ran.unwrap_or_else(|error| Err(Error::io("finish the disk work")(std::io::Error::other(error)))).map_err(ApiError::from)
 }

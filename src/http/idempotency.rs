@@ -31,9 +31,10 @@ use tokio::time::timeout;
 use super::{
     App,
     answers::{Kept, Turn},
-    envelope::{User, note_replay, settled},
+    envelope::{User, settled},
     error::{ApiError, ApiResult},
     fingerprint::{Tap, Unknown, digest},
+    line::note_replay,
     request::Body,
     uploads::STALL,
 };

@@ -1,6 +1,7 @@
 //! HTTP: every route on this page, and a file a noun behind it. A handler takes what it needs from the request, makes one
 //! call to the domain, and shapes the answer; statuses and the framework are named nowhere else.
 
+mod actions;
 mod answers;
 mod auth;
 mod batch;
@@ -14,6 +15,7 @@ mod files;
 mod fingerprint;
 mod health;
 mod idempotency;
+mod line;
 mod list;
 mod metrics;
 mod openapi;
@@ -45,6 +47,7 @@ use actix_web::{
 use serde_json::json;
 use tokio::{sync::OnceCell, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use crate::{
     action_log::ActionLog, compose::cli::Compose, config::Config, containers::Containers, engine::Engine, error::Error,
@@ -130,7 +133,7 @@ impl App {
 
     /// Runs `work` apart from its connection, whose own task ends with the client.
     fn run_apart<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        rt::spawn(self.runs.track_future(work))
+        rt::spawn(self.runs.track_future(work.in_current_span()))
     }
 }
 
@@ -176,6 +179,7 @@ fn routes(config: &mut ServiceConfig) {
     at("/events", "GET, HEAD", vec![read().to(events::follow)]);
     at("/livez", "GET, HEAD", vec![read().to(health::alive)]);
     at("/metrics", "GET, HEAD", vec![read().to(metrics::show)]);
+    at("/actions", "GET, HEAD", vec![read().to(actions::list)]);
     at("/openapi.json", "GET, HEAD", vec![read().to(openapi::show)]);
     at("/containers", "GET, HEAD, POST", vec![read().to(list::list), post().to(containers::create)]);
     at(

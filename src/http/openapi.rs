@@ -3,10 +3,10 @@
 use actix_web::{HttpResponse, web::Data};
 use utoipa::OpenApi;
 
-use super::{App, containers::NoQuery, error::ApiResult, events, health, metrics, request::Query};
+use super::{App, actions, containers::NoQuery, error::ApiResult, events, health, metrics, request::Query};
 
 #[derive(OpenApi)]
-#[openapi(info(title = "berth"), paths(health::show, health::alive, metrics::show, events::follow, show))]
+#[openapi(info(title = "berth"), paths(actions::list, health::show, health::alive, metrics::show, events::follow, show))]
 struct Description;
 
 /// `GET /openapi.json`

@@ -10,6 +10,7 @@ use actix_web::{
 use chrono::Local;
 use serde::Deserialize;
 use serde_json::Value;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -71,7 +72,7 @@ pub(crate) async fn open(
         Some(session) => app.sessions.join(open.cuid, session, view)?,
         None => begin(&app, &request, open, view)?,
     };
-    rt::spawn(connection.serve(speaker, viewer));
+    rt::spawn(connection.serve(speaker, viewer).in_current_span());
     Ok(response)
 }
 

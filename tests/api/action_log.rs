@@ -1,7 +1,7 @@
 //! The action log and `/healthz`.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::harness::{BUSYBOX, PASSWORD, TestApp, USER, until};
@@ -35,6 +35,49 @@ async fn every_request_is_a_line_without_secrets() {
     );
     assert_eq!(paused["request_id"], answer.headers["x-request-id"].to_str().unwrap());
     assert!(paused["duration_ms"].is_u64() && paused["timestamp"].is_string() && paused["message"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_have_names_of_their_own_and_credentials_in_urls_are_hidden() {
+    let mut app = TestApp::start().await;
+    let cuid = app.create(&json!({"image": BUSYBOX})).await;
+    let file = format!("/containers/{cuid}/files?path=a.txt");
+    app.send(app.request(Method::PUT, &file).body("x")).await;
+    app.get(&file.replace("a.txt", "")).await;
+    app.send(app.request(Method::DELETE, &file)).await;
+    app.get("/proxy/https://user:hunter2@host/a;token=hunter2").await.refused(404, "ROUTE_NOT_FOUND", "");
+    let probe = json!({"image": BUSYBOX, "health_check": {"endpoint": "ftp://user:hunter2@host/?key=hunter2"}});
+    app.post_json("/containers", &probe).await;
+    app.post_json("/containers", &json!({"image": "https://user:hunter2@host/image?token=hunter2"})).await;
+    app.shut_down().await;
+    let lines = app.actions();
+    let names: Vec<_> =
+        lines.iter().filter(|line| line["cuid"] == cuid.as_str()).map(|line| line["action"].as_str().unwrap()).collect();
+    assert_eq!(names, ["create", "write_file", "list_files", "delete_file"]);
+    assert!(lines.iter().all(|line| !line.to_string().contains("hunter2")), "{lines:?}");
+    assert!(lines.iter().any(|line| line["path"] == "/proxy/https://***@host/a;token=***"), "{lines:?}");
+}
+
+/// What the kernel shows of a `write` that is under way is whole lines, also to a reader that looks as often as it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_the_file_sees_whole_lines_while_many_are_written() {
+    let app = TestApp::start().await;
+    let path = app.world.path().join("logs/actions.jsonl");
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let reader = std::thread::spawn(move || {
+        let mut sights = 0;
+        while is_done.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) || sights == 0 {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            }
+            sights += 1;
+        }
+    });
+    let requests = (0..600).map(|number| app.get(if number % 2 == 0 { "/containers" } else { "/nowhere/at/all" }));
+    futures_util::future::join_all(requests).await;
+    done.send(()).unwrap();
+    reader.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

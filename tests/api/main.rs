@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
 mod action_log;
+mod actions;
 mod answer;
 mod auth;
 mod batch;

@@ -1,0 +1,111 @@
+//! Takes credentials out of the URLs in a text: what stands before the `@` of an authority, and the values of parameters that are
+//! called like one, as they are or percent-encoded.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// What stands in a credential's place.
+const HIDDEN: &str = "***";
+
+/// A parameter whose name has one of these in it, in whatever case, holds a credential.
+const SECRET: [&str; 10] = ["token", "passw", "passphrase", "pwd", "secret", "key", "auth", "credential", "signature", "jwt"];
+
+/// What ends a URL's authority, and a parameter's value.
+const AUTHORITY_END: &[u8] = b"/?#\\\"'`<> \t\r\n";
+const VALUE_END: &[u8] = b"&;#\"'`<>) \t\r\n";
+
+/// `text` without credentials in its URLs.
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let (mut clean, mut kept, mut at) = (String::new(), 0, 0);
+    while at < text.len() {
+        let hidden = after_slashes(text, at).and_then(|start| userinfo(text, start)).or_else(|| value(text, at));
+        if let Some((start, end)) = hidden {
+            clean.push_str(&text[kept..start]);
+            clean.push_str(HIDDEN);
+            (kept, at) = (end, end);
+        } else {
+            at += 1;
+        }
+    }
+    if kept == 0 { Cow::Borrowed(text) } else { Cow::Owned(clean + &text[kept..]) }
+}
+
+/// Where an authority begins whose two slashes are at `at`.
+fn after_slashes(text: &str, at: usize) -> Option<usize> {
+    let second = at + one_of(text, at, b"/")?;
+    Some(second + one_of(text, second, b"/")?)
+}
+
+/// Where the user and the password are in the authority at `start`.
+fn userinfo(text: &str, start: usize) -> Option<(usize, usize)> {
+    let end = (start..text.len()).find(|at| one_of(text, *at, AUTHORITY_END).is_some()).unwrap_or(text.len());
+    let at = (start..end).rev().find(|at| one_of(text, *at, b"@").is_some())?;
+    (at > start).then_some((start, at))
+}
+
+/// Where the value is of a parameter whose separator is at `at`, if it is a credential.
+fn value(text: &str, at: usize) -> Option<(usize, usize)> {
+    let name = at + one_of(text, at, b"?&;#")?;
+    let is_name =
+        |at: usize| text.as_bytes().get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-.~[]%+".contains(byte));
+    let equals = (name..text.len()).find(|at| one_of(text, *at, b"=").is_some() || !is_name(*at))?;
+    let start = equals + one_of(text, equals, b"=")?;
+    let called = percent_decode_str(&text[name..equals]).decode_utf8_lossy().to_ascii_lowercase();
+    if called != "sig" && !SECRET.iter().any(|word| called.contains(word)) {
+        return None;
+    }
+    let end = (start..text.len()).find(|at| one_of(text, *at, VALUE_END).is_some()).unwrap_or(text.len());
+    (end > start).then_some((start, end))
+}
+
+/// How long what stands at `at` is, if it is one of `these` characters: one byte, or three where it is percent-encoded.
+fn one_of(text: &str, at: usize, these: &[u8]) -> Option<usize> {
+    let bytes = text.as_bytes();
+    match *bytes.get(at)? {
+        b'%' => {
+            let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+            let byte = u8::try_from(digit(at + 1)? * 16 + digit(at + 2)?).ok()?;
+            these.contains(&byte).then_some(3)
+        }
+        byte => these.contains(&byte).then_some(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_urls_and_nothing_else_is() {
+        for (text, clean) in [
+            ("https://user:pw@host/a", "https://***@host/a"),
+            ("pull https://user:p@w@host:5000/a failed", "pull https://***@host:5000/a failed"),
+            ("/x/https%3A%2F%2Fuser%3Apw%40host%2Fa", "/x/https%3A%2F%2F***%40host%2Fa"),
+            ("//user:pw@host/a", "//***@host/a"),
+            ("a?token=t&x=1", "a?token=***&x=1"),
+            ("a?x=1&Access_Token=t#f", "a?x=1&Access_Token=***#f"),
+            ("\"http://h/?api-key=é\" is wrong", "\"http://h/?api-key=***\" is wrong"),
+            ("a?password=a&secret=b", "a?password=***&secret=***"),
+            ("a%3Fpassword%3Da%26b%3D1", "a%3Fpassword%3D***%26b%3D1"),
+            ("a?to%6ben=t", "a?to%6ben=***"),
+            ("a;key=b;c=d", "a;key=***;c=d"),
+            ("a?X-Amz-Signature=ab/c&sig=d&assign=e", "a?X-Amz-Signature=***&sig=***&assign=e"),
+        ] {
+            assert_eq!(redact(text), clean, "{text}");
+        }
+        for text in [
+            "",
+            "/containers/c1",
+            "label is key=value",
+            "a?tag=b&x=c",
+            "mail a@b",
+            "http://h/a@sha256:1",
+            "100% a//b",
+            "é%",
+            "?token=",
+        ] {
+            assert!(matches!(redact(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `GET /actions`: the action log, newest first, by pages.
+
+use std::time::Duration;
+
+use actix_web::web::{Data, Json as Answer};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, FixedOffset, Local, TimeDelta};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{App, error::ApiResult, files::off_worker, request::Query};
+use crate::{
+    action_log::{Cursor, Failed, Filter},
+    domain::health::nanoseconds,
+    error::Error,
+};
+
+/// How long an answer waits for what was recorded before it to be on the disk.
+const FLUSH: Duration = Duration::from_millis(250);
+
+/// The most entries of a page, and how many there are where nothing is said.
+const MOST: usize = 1000;
+const USUAL: usize = 100;
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ActionsQuery {
+    /// Only those on this container, which may be gone.
+    #[param(example = "c123e4567-e89b-12d3-a456-426614174000", pattern = "^c[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    cuid: Option<String>,
+    /// Only those of this name, such as `create`.
+    #[param(example = "create")]
+    action: Option<String>,
+    /// Only failures with this error id, such as `auth_error`; `true` for any failure, `false` for none.
+    #[param(example = "auth_error")]
+    error: Option<String>,
+    /// Only requests that came then or later: a time of RFC 3339, or how long ago, such as `15m`.
+    #[param(example = "15m")]
+    since: Option<String>,
+    /// How many at the most, 100 where nothing is said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
+/// A part of the action log.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ActionsView {
+    /// Newest first. There may be fewer than were asked for, or none, although there are more.
+    actions: Vec<ActionView>,
+    /// Where the next page begins; null where there is nothing older.
+    next_cursor: Option<String>,
+}
+
+/// A line of the action log. Fields that don't apply are left out.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct ActionView {
+    /// When the request came; of a terminal's end, when that was.
+    #[schema(format = DateTime, example = "2024-01-20T15:30:00+01:00")]
+    timestamp: String,
+    #[schema(example = "123e4567-e89b-12d3-a456-426614174000")]
+    request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// The address that it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<String>,
+    method: String,
+    /// Without the query, and without credentials.
+    path: String,
+    /// What the call is called, such as `create`; `none` where there is no such call.
+    #[schema(example = "create")]
+    action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cuid: Option<String>,
+    /// The answer's; 499 where the client went away before it.
+    status: u16,
+    duration_ms: u64,
+    /// Of the bodies.
+    bytes_in: u64,
+    bytes_out: u64,
+    /// Nothing was done: it got the answer of an earlier request with the same idempotency key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+    /// The error's id, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(flatten)]
+    terminal: TerminalPart,
+    /// The line's number. Lines of earlier versions have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// The SHA-256 of the line before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev: Option<String>,
+}
+
+/// What the end of a terminal's session has in addition.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct TerminalPart {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    /// `shell`, `attach` or `exec`; `none` where it ended before its program ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i64>,
+    /// `full`, `metadata` or `failed`, where sessions are recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording_file: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recording_truncated: bool,
+}
+
+/// `GET /actions`
+#[utoipa::path(
+    get,
+    path = "/actions",
+    tag = "server",
+    summary = "The action log, newest first",
+    description = "A line for every request, every container of a batch, and every terminal's session, over the current file and those that \
+                   rotation put aside. A page looks at a bounded part of the log, so that a filter that leaves little in gives short \
+                   pages: go on while there is a `next_cursor`. A cursor stays good while lines are added; where rotation has taken its \
+                   place away, the page is empty, and the last.",
+    params(ActionsQuery),
+    responses((status = 200, description = "a part of the log", body = ActionsView))
+)]
+pub(crate) async fn list(app: Data<App>, query: Query<ActionsQuery>) -> ApiResult<Answer<ActionsView>> {
+    let (filter, after, limit) = query.0.parse()?;
+    app.log.flush(FLUSH).await;
+    let log = app.log.clone();
+    let shown = off_worker(move || {
+        let page = log.page(&filter, after, limit)?;
+        let actions = page.lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        Ok(ActionsView { actions, next_cursor: page.next.map(|next| URL_SAFE_NO_PAD.encode(next.to_string())) })
+    });
+    Ok(Answer(shown.await?))
+}
+
+impl ActionsQuery {
+    /// What is left in, where the page begins, and how long it may be.
+    fn parse(self) -> Result<(Filter, Option<Cursor>, usize), Error> {
+        let refuse = |field: &'static str, takes: &str, given: &str| {
+            Error::invalid("INVALID_QUERY", field, format!("{field}: {takes}"), given)
+        };
+        let since = self
+            .since
+            .map(|text| since(&text).ok_or_else(|| refuse("since", "a time of RFC 3339, or how long ago, such as 15m", &text)));
+        let after =
+            self.cursor.map(|text| place(&text).ok_or_else(|| refuse("cursor", "a next_cursor of an earlier answer", &text)));
+        let limit = self.limit.unwrap_or(USUAL);
+        if !(1..=MOST).contains(&limit) {
+            return Err(refuse("limit", "a number from 1 to 1000", &limit.to_string()));
+        }
+        let filter = Filter {
+            cuid: self.cuid.map(|cuid| cuid.parse()).transpose()?,
+            action: self.action,
+            failed: self.error.map(|error| match error.as_str() {
+                "true" => Failed::Any,
+                "false" => Failed::None,
+                _ => Failed::As(error),
+            }),
+            since: since.transpose()?,
+        };
+        Ok((filter, after.transpose()?, limit))
+    }
+}
+
+/// A time, or how long ago it was.
+fn since(text: &str) -> Option<DateTime<FixedOffset>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time);
+    }
+    let seconds = nanoseconds(text).filter(|nanoseconds| *nanoseconds > 0.0)? / 1e9;
+    let back = TimeDelta::from_std(Duration::try_from_secs_f64(seconds).ok()?).ok()?;
+    Local::now().fixed_offset().checked_sub_signed(back)
+}
+
+fn place(cursor: &str) -> Option<Cursor> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_one_or_how_long_ago_one_was() {
+        assert!(since("2024-01-20T15:30:00+01:00").is_some_and(|time| time.timestamp() == 1_705_761_000));
+        assert!(since("1h30m").is_some_and(|time| (Local::now().fixed_offset() - time).num_minutes() == 90));
+        for wrong in ["", "yesterday", "-1h", "1d", "0s", "99999999999999999999h", "2024-01-20"] {
+            assert_eq!(since(wrong), None, "{wrong}");
+        }
+    }
+}
