@@ -13,14 +13,17 @@
 //! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong;
 //! - [`metrics`]: what is counted and timed;
 //! - [`logging`]: the log on stderr;
+//! - [`cli`], [`doctor`], [`logging`]: the command line, what is wrong with this machine, the log on stderr;
 //! - [`crash`]: where tests have the server die.
 
 pub mod action_log;
 pub mod app;
+pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod containers;
 pub mod crash;
+pub mod doctor;
 pub mod domain;
 pub mod engine;
 pub mod error;

@@ -1,23 +1,41 @@
-//! The `berth` program: settings, log, listener, run.
+//! The `berth` program: the command line, settings, log, listener, run, and the exit code.
 
-use std::{net::TcpListener, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::TcpListener,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use berth::{
+    action_log::verify,
     app::Application,
+    cli::{Cli, Command},
     config::{Config, Variables},
-    logging,
+    doctor, logging,
 };
+use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 /// How long blocking work may still take once all else is over.
 const STUCK: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match Cli::parse().command.unwrap_or_default() {
+        Command::Serve => run().map(|()| true),
+        Command::Doctor => examine(),
+        Command::VerifyLog { folder } => verify_log(folder),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(line) => {
-            eprintln!("berth: {line}");
+            let _ = writeln!(io::stderr(), "berth: {line}");
             ExitCode::FAILURE
         }
     }
@@ -28,11 +46,40 @@ fn run() -> Result<(), String> {
     let config = Config::from_lookup(|name, _default| variables.get(name)).map_err(|error| error.to_string())?;
     logging::start(&config.logs.filter, config.logs.format)?;
     allow_many_files();
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
+    let runtime = Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
     let served = runtime.block_on(serve(&config));
     // Work at a disk that hangs must not keep the server from ending: the next one may have begun.
     runtime.shutdown_timeout(STUCK);
     served
+}
+
+/// Whether nothing fails.
+fn examine() -> Result<bool, String> {
+    let runtime = Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
+    let healthy = runtime.block_on(doctor::examine(&mut io::stdout()));
+    runtime.shutdown_timeout(STUCK);
+    Ok(healthy)
+}
+
+/// Whether nothing was found.
+fn verify_log(folder: Option<PathBuf>) -> Result<bool, String> {
+    let folder = match folder {
+        Some(folder) => folder,
+        None => Variables::load().map_err(|error| error.to_string())?.log_dir(),
+    };
+    let mut out = io::stdout().lock();
+    let summary = verify(&folder, &mut |finding| drop(writeln!(out, "{finding}")));
+    let summary = summary.map_err(|error| format!("the action log in {} can't be read: {error}", folder.display()))?;
+    if (summary.files, summary.findings) == (0, 0) {
+        return Err(format!("there is no action log in {}", folder.display()));
+    }
+    let verdict = match summary.findings {
+        0 => "ok".to_owned(),
+        1 => "1 finding".to_owned(),
+        many => format!("{many} findings"),
+    };
+    let _ = writeln!(out, "{verdict}: {summary}");
+    Ok(summary.findings == 0)
 }
 
 /// Takes as many open files as there may be: a terminal needs three, and the usual limit is 1,024. Our children inherit it, which changes

@@ -72,7 +72,7 @@ fn is_taken(mapping: &PortMapping) -> bool {
 }
 
 /// The process on this host that listens on the port, where it may be seen.
-fn listener(port: u16, protocol: Protocol) -> Option<Holder> {
+pub(crate) fn listener(port: u16, protocol: Protocol) -> Option<Holder> {
     let inodes: Vec<u64> = match protocol {
         Protocol::Tcp => {
             let all = [tcp(), tcp6()].into_iter().flatten().flatten();

@@ -205,30 +205,12 @@ impl Store {
         self.rename(cuid, DELETED[usize::from(with_volumes)], RECORD)
     }
 
-    /// All containers' folders, and what they turn out to be. Whatever else lies in `DATA_DIR` is not ours.
+    /// All containers' folders, and what they turn out to be.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn scan(&self) -> Result<Vec<Found>> {
-        let entries = fs::read_dir(&self.root).map_err(Error::io("read DATA_DIR"))?;
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(Error::io("read DATA_DIR"))?;
-            let Some(cuid) = entry.file_name().to_str().and_then(|name| name.parse::<Cuid>().ok()) else { continue };
-            found.push(match read_json::<Record>(&entry.path().join(RECORD), RECORD) {
-                Ok(Some(record)) if record.cuid == cuid => Found::Whole(Box::new(record)),
-                Ok(Some(record)) => {
-                    Found::Broken(cuid, Error::io("use container.json")(io::Error::other(format!("it is {}'s", record.cuid))))
-                }
-                Ok(None) => match DELETED.iter().position(|name| entry.path().join(name).exists()) {
-                    Some(kind) => Found::HalfDeleted { cuid, with_volumes: kind == 1 },
-                    None if is_creation(&entry.path()) => Found::HalfMade(cuid),
-                    None => Found::Broken(cuid, Error::io("find container.json")(io::ErrorKind::NotFound.into())),
-                },
-                Err(error) => Found::Broken(cuid, error),
-            });
-        }
-        Ok(found)
+        scan(&self.root)
     }
 
     fn rename(&self, cuid: Cuid, from: &str, to: &str) -> Result<()> {
@@ -246,6 +228,32 @@ impl Store {
         let text = serde_json::to_vec_pretty(value).map_err(|error| Error::io(format!("write {name}"))(error.into()))?;
         write(&self.folder(cuid), name, &text)
     }
+}
+
+/// All containers' folders in `DATA_DIR`, and what they turn out to be, also beside a server. Whatever else lies in `DATA_DIR` is not ours.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn scan(root: &Path) -> Result<Vec<Found>> {
+    let entries = fs::read_dir(root).map_err(Error::io("read DATA_DIR"))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read DATA_DIR"))?;
+        let Some(cuid) = entry.file_name().to_str().and_then(|name| name.parse::<Cuid>().ok()) else { continue };
+        found.push(match read_json::<Record>(&entry.path().join(RECORD), RECORD) {
+            Ok(Some(record)) if record.cuid == cuid => Found::Whole(Box::new(record)),
+            Ok(Some(record)) => {
+                Found::Broken(cuid, Error::io("use container.json")(io::Error::other(format!("it is {}'s", record.cuid))))
+            }
+            Ok(None) => match DELETED.iter().position(|name| entry.path().join(name).exists()) {
+                Some(kind) => Found::HalfDeleted { cuid, with_volumes: kind == 1 },
+                None if is_creation(&entry.path()) => Found::HalfMade(cuid),
+                None => Found::Broken(cuid, Error::io("find container.json")(io::ErrorKind::NotFound.into())),
+            },
+            Err(error) => Found::Broken(cuid, error),
+        });
+    }
+    Ok(found)
 }
 
 /// Whether a folder without a record is what is left of a creation: nothing is taken away for being not where it was.

@@ -2,6 +2,7 @@
 //! It changes none but for what Compose has no call for: a container's limits, whose a new volume is, and taking away what a
 //! container has left behind. It knows neither HTTP statuses nor berth's folders. A container's name at the engine is its cuid.
 
+mod about;
 pub mod exec;
 pub mod foreign;
 mod hijack;
@@ -22,6 +23,8 @@ use std::{
 };
 
 use bollard::{Docker, errors::Error as Failure, query_parameters::ListContainersOptions};
+
+pub use about::About;
 
 use crate::error::{Error, Result};
 

@@ -31,6 +31,7 @@ mod mount;
 mod networks;
 mod orphans;
 mod patch;
+mod program;
 mod requirements;
 mod shutdown;
 mod spec;
