@@ -12,7 +12,6 @@
 //! - [`events`]: what happens to containers, in order, to be followed;
 //! - [`action_log`], [`config`], [`error`]: the log of every request, every setting, what can go wrong;
 //! - [`metrics`]: what is counted and timed;
-//! - [`logging`]: the log on stderr;
 //! - [`cli`], [`doctor`], [`logging`]: the command line, what is wrong with this machine, the log on stderr;
 //! - [`crash`]: where tests have the server die.
 

@@ -76,7 +76,7 @@ fn tell_about(report: &mut Report<'_>, engine: &Engine, host: &str, about: &Abou
 
 async fn compose(report: &mut Report<'_>, config: &Config) {
     let what = "compose";
-    let version = match in_time(Compose::new(&config.compose).version()).await {
+    let version = match in_time(Compose::new(&config.compose, Metrics::default()).version()).await {
         Ok(version) => version,
         Err(why) => {
             return report.fail(what, &format!("{why}: install Compose v2 (docker-compose-plugin), or set COMPOSE_BIN to it"));
