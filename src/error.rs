@@ -65,6 +65,9 @@ pub enum Error {
     /// The container's status does not allow the action.
     #[error("a container that is {status} can't {action}")]
     InvalidState { action: &'static str, status: Status, allowed: &'static [Status] },
+    /// The container's log goes somewhere from where the engine can't read it.
+    #[error("the engine can't read what the container's log driver has written: give it another, such as json-file or local")]
+    LogUnreadable,
     /// A running container is only deleted by force.
     #[error("the container is {status}: stop it first, or delete it with force=true")]
     StillRunning { status: Status },

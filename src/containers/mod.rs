@@ -28,6 +28,7 @@ mod index;
 mod lifecycle;
 mod limits;
 pub mod listing;
+mod logs;
 mod networks;
 mod news;
 mod outline;
@@ -75,6 +76,7 @@ pub use deploy::{Deployed, Restart};
 pub use drift::Drift;
 pub use lifecycle::GRACE;
 pub(crate) use ports::listener;
+pub use logs::Logs;
 pub use reconcile::Orphans;
 pub use watch::EngineState;
 

@@ -11,6 +11,7 @@ use crate::{
     containers::store::{Found, scan},
     engine::{About, Engine},
     error::Result as Answer,
+    metrics::Metrics,
 };
 
 /// How long the engine, and Compose, may take to answer.

@@ -1,5 +1,7 @@
 //! [`HealthCheck`]: how the engine finds out whether a container does its work.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use url::Url;
@@ -119,6 +121,12 @@ text!(
         _ => Err("a time is of at least 1ms, such as 500ms, 30s or 1m30s".into()),
     }
 );
+
+impl Span {
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(nanoseconds(self.as_str()).unwrap_or_default() / 1e9)
+    }
+}
 
 /// The grammar of Go's `ParseDuration`, without signs: no kept-up crate reads it.
 pub(crate) fn nanoseconds(text: &str) -> Option<f64> {

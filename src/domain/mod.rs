@@ -4,6 +4,7 @@ pub mod health;
 pub mod id;
 pub mod json;
 pub mod log;
+pub mod moment;
 pub mod network;
 pub mod obstacle;
 pub mod owner;

@@ -7,6 +7,8 @@ pub mod exec;
 pub mod foreign;
 mod hijack;
 pub mod limits;
+pub mod log_lines;
+pub mod log_reader;
 pub mod logs;
 pub mod processes;
 pub mod site;

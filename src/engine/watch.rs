@@ -109,8 +109,16 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
     pub async fn clock(&self) -> Result<Option<String>> {
+        Ok(self.now().await?.map(|time| time.timestamp().to_string()))
+    }
+
+    /// The engine's own time.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
+    pub async fn now(&self) -> Result<Option<DateTime<Utc>>> {
         let time = self.docker()?.info().await.map_err(failed)?.system_time;
-        Ok(time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok()).map(|time| time.timestamp().to_string()))
+        Ok(time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok()).map(|time| time.to_utc()))
     }
 
     /// The label's value for every event that may have changed a container.

@@ -196,6 +196,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         | Error::Drifted
         | Error::RevisionMismatch { .. }
         | Error::InvalidState { .. }
+        | Error::LogUnreadable
         | Error::StillRunning { .. } => hindrance(error),
         Error::TooLarge { what, limit } => {
             let code = match what {
@@ -246,6 +247,7 @@ fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             let details = json!({"status": status, "allowed": allowed});
             (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "INVALID_STATE", details)
         }
+        Error::LogUnreadable => (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "LOG_UNREADABLE", json!({"field": "log"})),
         Error::StillRunning { status } => {
             (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "CONTAINER_RUNNING", json!({"status": status}))
         }

@@ -18,6 +18,7 @@ mod idempotency;
 mod line;
 mod list;
 mod metrics;
+mod logs;
 mod openapi;
 mod recordings;
 mod request;
@@ -214,6 +215,7 @@ fn routes(config: &mut ServiceConfig) {
     );
     at("/containers/{cuid}/files/mkdir", "POST", vec![post().to(entries::mkdir)]);
     at("/containers/{cuid}/files/move", "POST", vec![post().to(entries::rename)]);
+    at("/containers/{cuid}/logs", "GET, HEAD", vec![read().to(logs::show)]);
     at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);
     at("/containers/{cuid}/sessions/{session}", "DELETE", vec![delete().to(sessions::end)]);
     at("/containers/{cuid}/recordings", "GET, HEAD", vec![read().to(recordings::list)]);

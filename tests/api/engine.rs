@@ -16,20 +16,20 @@ use tokio::{
 use crate::harness::{BUSYBOX, TestApp, docker, until};
 
 /// A way to the real engine, while it is open.
-struct Way {
-    socket: PathBuf,
+pub(crate) struct Way {
+    pub(crate) socket: PathBuf,
     connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
     accepting: Option<JoinHandle<()>>,
 }
 
 impl Way {
-    fn open(folder: &Path) -> Self {
+    pub(crate) fn open(folder: &Path) -> Self {
         let mut way = Self { socket: folder.join("engine.sock"), connections: Arc::default(), accepting: None };
         way.mend();
         way
     }
 
-    fn mend(&mut self) {
+    pub(crate) fn mend(&mut self) {
         let _ = std::fs::remove_file(&self.socket);
         let (listener, connections) = (UnixListener::bind(&self.socket).unwrap(), self.connections.clone());
         self.accepting = Some(tokio::spawn(async move {
@@ -43,8 +43,13 @@ impl Way {
         }));
     }
 
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.lock().unwrap().iter().filter(|connection| !connection.is_finished()).count()
+    }
+
     /// Cuts every connection, and takes no more.
-    fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.accepting.take().unwrap().abort();
         self.connections.lock().unwrap().drain(..).for_each(|connection| connection.abort());
     }

@@ -27,6 +27,7 @@ mod idempotency;
 mod interrupted;
 mod lifecycle;
 mod metrics;
+mod logs;
 mod mount;
 mod networks;
 mod orphans;
