@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{id::Cuid, obstacle::Obstacle, port::Holder, status::Status};
+use crate::domain::{id::Cuid, obstacle::Obstacle, output::Printed, port::Holder, status::Status};
 
 /// Result of everything below `http`.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -62,6 +62,14 @@ pub enum Error {
     RecordingGoesOn(Uuid),
     #[error("there are {limit} {what}, which is all there may be")]
     TooManySessions { what: &'static str, limit: usize },
+    #[error("{limit} commands run, which is all that may at once")]
+    TooManyCommands { limit: usize },
+    /// A command took too long, and was ended.
+    #[error("the command still ran after {:.1} s, and was ended with all that it had started", after.as_secs_f64())]
+    ExecTimeout { after: Duration, printed: Box<Printed> },
+    /// The container went while a command ran in it; `status` is what it is now.
+    #[error("the container was stopped while the command ran: it is {status} now")]
+    ExecCut { status: Status, printed: Box<Printed> },
     /// The container's status does not allow the action.
     #[error("a container that is {status} can't {action}")]
     InvalidState { action: &'static str, status: Status, allowed: &'static [Status] },

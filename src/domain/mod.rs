@@ -1,5 +1,6 @@
 //! Values and decisions without I/O: what a container is called, what it is asked to be, and what may be done to it when.
 
+pub mod exec;
 pub mod health;
 pub mod id;
 pub mod json;
@@ -7,6 +8,7 @@ pub mod log;
 pub mod moment;
 pub mod network;
 pub mod obstacle;
+pub mod output;
 pub mod owner;
 pub mod port;
 pub mod resources;

@@ -22,7 +22,7 @@ use super::{
 use crate::error::{Error, Result};
 
 /// Linux's bound on one string of a program's arguments or environment (`MAX_ARG_STRLEN`), but for its NUL.
-const STRING_BYTES: usize = 128 * 1024 - 1;
+pub(super) const STRING_BYTES: usize = 128 * 1024 - 1;
 
 /// How many ports one container may publish: each costs the engine tens of milliseconds at every start.
 const PORTS: usize = 100;

@@ -92,7 +92,7 @@ impl Action {
             Self::Unpause => "be unpaused",
             Self::Patch => "be changed",
             Self::Delete { .. } => "be deleted",
-            Self::Exec => "run a terminal",
+            Self::Exec => "run anything",
             Self::Attach => "show its output",
         }
     }

@@ -192,6 +192,11 @@ impl Input {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         self.0.write(bytes).await.map_err(unavailable)
     }
+
+    /// Ends it: the program reads its end, if it still reads.
+    pub async fn close(&mut self) {
+        let _ = self.0.shutdown().await;
+    }
 }
 
 /// A program's output, in order.

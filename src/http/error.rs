@@ -196,6 +196,8 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         | Error::Drifted
         | Error::RevisionMismatch { .. }
         | Error::InvalidState { .. }
+        | Error::TooManyCommands { .. }
+        | Error::ExecCut { .. }
         | Error::LogUnreadable
         | Error::StillRunning { .. } => hindrance(error),
         Error::TooLarge { what, limit } => {
@@ -208,6 +210,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         }
         Error::ComposeFailed { .. }
         | Error::ComposeTimeout { .. }
+        | Error::ExecTimeout { .. }
         | Error::EngineUnavailable(_)
         | Error::EngineRefused(_)
         | Error::Io { .. } => failure(error),
@@ -247,6 +250,15 @@ fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             let details = json!({"status": status, "allowed": allowed});
             (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "INVALID_STATE", details)
         }
+        Error::TooManyCommands { limit } => {
+            (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "TOO_MANY_COMMANDS", json!({"limit": limit}))
+        }
+        Error::ExecCut { status, printed } => {
+            let mut details = super::exec::printed(printed);
+            details["status"] = json!(status);
+            details["allowed"] = json!(["running"]);
+            (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "INVALID_STATE", details)
+        }
         Error::LogUnreadable => (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "LOG_UNREADABLE", json!({"field": "log"})),
         Error::StillRunning { status } => {
             (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "CONTAINER_RUNNING", json!({"status": status}))
@@ -265,6 +277,9 @@ fn failure(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::ComposeTimeout { command, limit } => {
             let details = json!({"command": command, "limit_ms": u64::try_from(limit.as_millis()).ok()});
             (StatusCode::REQUEST_TIMEOUT, "timeout", "COMPOSE_TIMEOUT", details)
+        }
+        Error::ExecTimeout { printed, .. } => {
+            (StatusCode::REQUEST_TIMEOUT, "timeout", "EXEC_TIMEOUT", super::exec::printed(printed))
         }
         Error::EngineUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "ENGINE_UNAVAILABLE", json!({})),
         Error::EngineRefused(_) => (StatusCode::INTERNAL_SERVER_ERROR, "compose_error", "ENGINE_REFUSED", json!({})),

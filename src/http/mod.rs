@@ -11,6 +11,7 @@ mod entries;
 mod envelope;
 mod error;
 mod events;
+mod exec;
 mod files;
 mod fingerprint;
 mod health;
@@ -215,6 +216,7 @@ fn routes(config: &mut ServiceConfig) {
     );
     at("/containers/{cuid}/files/mkdir", "POST", vec![post().to(entries::mkdir)]);
     at("/containers/{cuid}/files/move", "POST", vec![post().to(entries::rename)]);
+    at("/containers/{cuid}/exec", "POST", vec![post().to(exec::run)]);
     at("/containers/{cuid}/logs", "GET, HEAD", vec![read().to(logs::show)]);
     at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);
     at("/containers/{cuid}/sessions/{session}", "DELETE", vec![delete().to(sessions::end)]);

@@ -9,6 +9,8 @@
 //!
 //! It ends when the program does (or, attached, the container's main process), by a `close`, with its container or the server, where
 //! nobody comes back to it in time, or where the engine can't be reached any more. By whatever way: everything it started is killed, all output goes out, then `exit`, then the close.
+//!
+//! A [oneshot] is a program that nobody looks at while it runs, and ends as thoroughly.
 
 pub mod framing;
 pub mod history;
@@ -18,6 +20,7 @@ pub mod utf8;
 mod feed;
 mod hub;
 mod notes;
+mod oneshot;
 mod recording;
 mod refusal;
 mod registry;
@@ -29,6 +32,7 @@ mod transport;
 mod views;
 
 pub use hub::{Figures, View, Viewer};
+pub use oneshot::Ran;
 pub use recording::{Document, Origin, Recorded, Recording, Recordings, State};
 pub use registry::{Listed, Sessions};
 pub use speaker::Speaker;

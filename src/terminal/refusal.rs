@@ -36,7 +36,7 @@ pub(super) async fn explained(engine: &Engine, open: &Open, mode: Option<Mode>, 
 }
 
 /// Which parameter the engine speaks of, where `program` was to be run.
-fn field(words: &str, program: &str) -> Option<&'static str> {
+pub(super) fn field(words: &str, program: &str) -> Option<&'static str> {
     let user = ["unable to find user", "unable to find group", "uids and gids must be"];
     // The runtime quotes a program that it could not find, and not one that the kernel would not take.
     let shell = [format!("exec: {program:?}"), format!("exec {program}:")];

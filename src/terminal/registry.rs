@@ -9,7 +9,7 @@ use chrono::{DateTime, Local};
 use tokio::{
     runtime::Handle,
     select,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{sleep, timeout},
 };
 use tokio_util::{
@@ -25,8 +25,8 @@ use crate::{
     engine::{Engine, processes::leftovers},
     error::{Error, Result},
     terminal::{
-        Figures, Mode, Open, Origin, Recordings, SessionEnd, Speaker, View, Viewer, hub::Hub, protocol::ClientFrame,
-        recording::Recorder, room::Room, session::Session, speaker::Said,
+        Figures, Mode, Open, Origin, Recordings, SessionEnd, Speaker, View, Viewer, hub::Hub, oneshot::COMMANDS,
+        protocol::ClientFrame, recording::Recorder, room::Room, session::Session, speaker::Said,
     },
 };
 
@@ -42,18 +42,20 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(3);
 /// All sessions of a server; cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
-    engine: Engine,
+    pub(super) engine: Engine,
     /// By which programs are started, if not by the engine itself.
     compose: Option<Compose>,
     config: TerminalConfig,
     recordings: Recordings,
     all: Arc<Mutex<HashMap<Uuid, Entry>>>,
     /// Whether what an earlier life of the server left behind is gone; no program starts before.
-    swept: watch::Sender<bool>,
+    pub(super) swept: watch::Sender<bool>,
+    /// Room for commands.
+    pub(super) commands: Arc<Semaphore>,
     tasks: TaskTracker,
     /// One for each viewer.
     viewers: TaskTracker,
-    shutdown: CancellationToken,
+    pub(super) shutdown: CancellationToken,
 }
 
 /// A session that somebody may look at: one that is over, too, for as long as its grace.
@@ -86,6 +88,7 @@ impl Sessions {
             config,
             all: Arc::default(),
             swept: watch::Sender::new(false),
+            commands: Arc::new(Semaphore::new(COMMANDS)),
             tasks: TaskTracker::new(),
             viewers: TaskTracker::new(),
             shutdown: CancellationToken::new(),

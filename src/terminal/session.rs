@@ -23,7 +23,7 @@ use crate::{
         refusal::explained,
         speaker::Said,
         tap::{Source, Tap},
-        transport::Program,
+        transport::{Program, command},
         views::Outcome,
     },
 };
@@ -191,7 +191,8 @@ impl Session {
     /// Runs the session's program to its end, and ends all that it started.
     async fn run_program(&mut self, mode: Mode, first: Option<Said>) -> Result<i64> {
         let marker = Marker { cuid: self.open.cuid, session: self.end.session };
-        let (program, input, output) = Program::start(&self.engine, self.compose.as_ref(), marker, &self.open, mode).await?;
+        let command = command(&self.open, mode, marker);
+        let (program, input, output) = Program::start(&self.engine, self.compose.as_ref(), marker, &command).await?;
         let hub = self.hub.clone();
         hub.ready(mode);
         let mut feed = Feed::new(input, mode == Mode::Shell);

@@ -19,6 +19,7 @@ mod engine;
 mod entries;
 mod errors;
 mod events;
+mod exec;
 mod faults;
 mod files;
 mod halves;

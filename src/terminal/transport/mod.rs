@@ -4,7 +4,7 @@
 mod compose;
 mod program;
 
-pub(super) use program::Program;
+pub(super) use program::{Program, command};
 
 use tokio::io::AsyncWriteExt;
 
@@ -28,6 +28,13 @@ impl Input {
         match self {
             Self::Engine(input) => input.write(bytes).await,
             Self::Compose(writer) => writer.write(bytes).await.map_err(|error| Error::EngineUnavailable(error.to_string())),
+        }
+    }
+
+    /// Ends the input: the program reads its end.
+    pub(super) async fn close(self) {
+        if let Self::Engine(mut input) = self {
+            input.close().await;
         }
     }
 }

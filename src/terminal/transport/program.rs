@@ -45,7 +45,7 @@ pub(in crate::terminal) struct Program {
 }
 
 impl Program {
-    /// Starts what `open` asks for, by `compose` if it is given, else by the engine itself, and waits until it runs.
+    /// Starts `command`, by `compose` if it is given, else by the engine itself, and waits until it runs. It has `marker` in its environment.
     ///
     /// # Errors
     /// [`Error::EngineRefused`] in the engine's words where it can't be run, [`Error::EngineUnavailable`]. Nothing runs then.
@@ -53,15 +53,14 @@ impl Program {
         engine: &Engine,
         compose: Option<&Compose>,
         marker: Marker,
-        open: &Open,
-        mode: Mode,
+        command: &Command,
     ) -> Result<(Self, Input, Output)> {
-        let command = command(open, mode, marker);
-        let (id, line, input, mut output) = match Self::ask(engine, compose, marker, open, &command).await {
+        let (tty, user) = (command.size.is_some(), command.user.clone());
+        let (id, line, input, mut output) = match Self::ask(engine, compose, marker, command).await {
             Ok(asked) => asked,
             Err(error) => {
                 if let Error::EngineUnavailable(_) = error {
-                    end_unheard_of(engine, marker, open).await;
+                    end_unheard_of(engine, marker, user).await;
                 }
                 return Err(error);
             }
@@ -72,13 +71,13 @@ impl Program {
             () = gone(line.as_ref()) => Err(not_started("before docker compose exec ended")),
         };
         let state = started.as_ref().ok().and_then(Option::as_ref);
-        let processes = Processes::find(engine, Some(id.clone()), marker, open.user.clone(), mode == Mode::Shell, state).await;
-        let program = Self { processes, engine: engine.clone(), id, tty: mode == Mode::Shell, line };
+        let processes = Processes::find(engine, Some(id.clone()), marker, user, tty, state).await;
+        let program = Self { processes, engine: engine.clone(), id, tty, line };
         match started {
             Ok(Some(exec::State { pid: Some(_), .. })) => {
-                if program.line.is_some() {
+                if let (Some(_), Some(size)) = (&program.line, command.size) {
                     // It has none yet, and needs none if it has already ended.
-                    let _ = program.resize(open.size()).await;
+                    let _ = program.resize(size).await;
                 }
                 Ok((program, input, output))
             }
@@ -96,11 +95,10 @@ impl Program {
         engine: &Engine,
         compose: Option<&Compose>,
         marker: Marker,
-        open: &Open,
         command: &Command,
     ) -> Result<(String, Option<Line>, Input, Output)> {
         let Some(compose) = compose else {
-            let Exec { id, input, output } = engine.exec(open.cuid, command).await?;
+            let Exec { id, input, output } = engine.exec(marker.cuid, command).await?;
             return Ok((id, None, Input::Engine(input), Output::Engine(output)));
         };
         let (id, line, input, output) = Line::open(engine, compose, marker, command).await?;
@@ -163,7 +161,8 @@ impl Program {
     }
 }
 
-fn command(open: &Open, mode: Mode, marker: Marker) -> Command {
+/// The program that a terminal begins with.
+pub(in crate::terminal) fn command(open: &Open, mode: Mode, marker: Marker) -> Command {
     let argv = match &open.shell {
         Some(shell) => vec![shell.clone()],
         None => [SH, "-c", SHELL].map(str::to_owned).to_vec(),
@@ -182,10 +181,10 @@ fn command(open: &Open, mode: Mode, marker: Marker) -> Command {
 }
 
 /// Ends what was started, if it was, without our hearing of it: it is known by its marker alone.
-async fn end_unheard_of(engine: &Engine, marker: Marker, open: &Open) {
+async fn end_unheard_of(engine: &Engine, marker: Marker, user: Option<String>) {
     // What was asked for last may still be on its way.
     sleep(IN_FLIGHT).await;
-    let processes = Processes::find(engine, None, marker, open.user.clone(), false, None).await;
+    let processes = Processes::find(engine, None, marker, user, false, None).await;
     if let Err(error) = processes.end_all().await {
         tracing::error!(%error, "a terminal's program may be left running that nobody heard of");
     }
