@@ -18,6 +18,9 @@ pub enum Error {
     Invalid(Box<Invalid>),
     #[error("container {0} does not exist")]
     ContainerNotFound(Cuid),
+    /// It has its folder, and nothing at the engine.
+    #[error("the engine has lost container {0}: start it, and it is made anew")]
+    ContainerMissing(Cuid),
     #[error("{0:?} does not exist in the container's mount")]
     FileNotFound(String),
     #[error("deploy {0} is not there to go back to")]

@@ -57,7 +57,7 @@ impl Containers {
             Action::Stop => self.compose_minimal(cuid, &["stop", "--timeout", &seconds], grace).await,
             Action::Pause => self.compose_minimal(cuid, &["pause"], Duration::ZERO).await,
             Action::Unpause => self.compose_minimal(cuid, &["unpause"], Duration::ZERO).await,
-            Action::Patch | Action::Delete { .. } | Action::Exec | Action::Attach => Ok(()),
+            Action::Patch | Action::Delete { .. } | Action::Exec | Action::Attach | Action::Stats => Ok(()),
         }
     }
 

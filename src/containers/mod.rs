@@ -37,6 +37,7 @@ mod ports;
 mod project;
 mod reconcile;
 pub mod record;
+pub mod stats;
 pub mod store;
 pub mod terms;
 mod trial;
@@ -110,6 +111,8 @@ struct Inner {
     creations: Semaphore,
     /// Containers that are being created or deleted, whose folders are nobody else's to tidy up.
     under_way: UnderWay,
+    /// Who follows figures.
+    stats: stats::Hub,
 }
 
 /// A container after an action, and whether the action changed it.
@@ -157,6 +160,7 @@ impl Containers {
             orphans: std::sync::Mutex::default(),
             creations: Semaphore::new(config.compose.concurrency),
             under_way: UnderWay::default(),
+            stats: stats::Hub::default(),
         }));
         this.load()?;
         let watcher = this.clone();

@@ -70,6 +70,8 @@ pub enum Action {
     Exec,
     /// The output of the main process.
     Attach,
+    /// What it uses.
+    Stats,
 }
 
 /// What the table says to an action that is not refused.
@@ -94,6 +96,7 @@ impl Action {
             Self::Delete { .. } => "be deleted",
             Self::Exec => "run anything",
             Self::Attach => "show its output",
+            Self::Stats => "show what it uses",
         }
     }
 
@@ -104,6 +107,7 @@ impl Action {
             Self::Stop | Self::Restart | Self::Delete { force: true } => &Status::ALL,
             Self::Pause | Self::Exec => &[Running],
             Self::Unpause => &[Paused],
+            Self::Stats => &[Running, Paused],
             Self::Patch => &[Created, Running, Restarting, Exited, Dead, Missing],
             Self::Delete { force: false } => &[Created, Exited, Dead, Missing],
             Self::Attach => &[Running, Paused, Restarting, Exited, Dead],
@@ -145,6 +149,7 @@ mod tests {
             (Action::Delete { force: true }, "ggggggg"),
             (Action::Exec, "-g-----"),
             (Action::Attach, "-ggggg-"),
+            (Action::Stats, "-gg----"),
         ];
         for (action, row) in table {
             for (status, expected) in Status::ALL.into_iter().zip(row.chars()) {

@@ -13,6 +13,7 @@ pub mod logs;
 pub mod processes;
 pub mod site;
 pub mod state;
+pub mod stats;
 mod strays;
 pub mod trial;
 pub mod volumes;

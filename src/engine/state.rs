@@ -9,8 +9,11 @@ use bollard::{
 use chrono::{DateTime, FixedOffset};
 use serde_json::Value;
 
-use super::{Engine, failed, limits::Limits};
-use crate::{domain::status::Status, error::Result};
+use super::{Engine, failed, hijack, limits::Limits};
+use crate::{
+    domain::status::Status,
+    error::{Error, Result},
+};
 
 /// A container's state at one moment; `Default` is that of a container that the engine does not have.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +88,26 @@ impl Engine {
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(Vec::new()),
             Err(failure) => Err(failed(failure)),
         }
+    }
+}
+
+impl Engine {
+    /// The engine's own document of the container called `name`, word for word; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EngineUnavailable`], [`crate::error::Error::EngineRefused`].
+    pub async fn document(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let version = self.docker()?.client_version();
+        let path = format!("/v{}.{}/containers/{name}/json", version.major_version, version.minor_version);
+        let mut answer = match hijack::get(&self.host, &path, false).await {
+            Err(Error::EngineRefused(words)) if words.starts_with("No such container") => return Ok(None),
+            answer => answer?,
+        };
+        let mut document = Vec::new();
+        while let Some(bytes) = answer.next().await? {
+            document.extend_from_slice(&bytes);
+        }
+        Ok(Some(document))
     }
 }
 

@@ -242,7 +242,7 @@ pub(crate) async fn acted(app: &App, cuid: Cuid, action: Action, grace: Duration
         (Action::Restart, _) => "The container was restarted",
         (Action::Pause, _) => "The container was paused",
         (Action::Unpause, _) => "The container was unpaused",
-        (Action::Patch | Action::Delete { .. } | Action::Exec | Action::Attach, _) => "",
+        (Action::Patch | Action::Delete { .. } | Action::Exec | Action::Attach | Action::Stats, _) => "",
     };
     Ok(OutcomeView { cuid, status: container.state.status, changed, message })
 }

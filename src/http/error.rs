@@ -168,10 +168,8 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             (StatusCode::BAD_REQUEST, "validation_error", invalid.code, details)
         }
         Error::ContainerNotFound(cuid) => (StatusCode::NOT_FOUND, "not_found", "CONTAINER_NOT_FOUND", json!({"cuid": cuid})),
+        Error::ContainerMissing(cuid) => (StatusCode::NOT_FOUND, "not_found", "CONTAINER_MISSING", json!({"cuid": cuid})),
         Error::FileNotFound(path) => (StatusCode::NOT_FOUND, "not_found", "FILE_NOT_FOUND", json!({"path": path})),
-        Error::DeployNotFound(number) => {
-            (StatusCode::NOT_FOUND, "not_found", "DEPLOY_NOT_FOUND", json!({"field": "deploy", "provided": number}))
-        }
         Error::ImageNotFound { image, reason } => (
             StatusCode::NOT_FOUND,
             "not_found",
@@ -189,6 +187,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::RecordingNotFound(id) => (StatusCode::NOT_FOUND, "not_found", "RECORDING_NOT_FOUND", json!({"session": id})),
         Error::Obstacle(obstacle) => super::entries::facts(obstacle),
         Error::NameTaken { .. }
+        | Error::DeployNotFound(_)
         | Error::RecordingGoesOn(_)
         | Error::TooManySessions { .. }
         | Error::PortConflict { .. }
@@ -229,6 +228,9 @@ fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             let holder = holder.as_ref().map(ToString::to_string);
             let details = json!({"field": "ports", "port": port, "protocol": protocol, "cuid": cuid, "holder": holder});
             (StatusCode::CONFLICT, "conflict", "PORT_CONFLICT", details)
+        }
+        Error::DeployNotFound(number) => {
+            (StatusCode::NOT_FOUND, "not_found", "DEPLOY_NOT_FOUND", json!({"field": "deploy", "provided": number}))
         }
         Error::TooManySessions { what, limit } => {
             let details = json!({"what": what, "limit": limit});

@@ -38,6 +38,7 @@ mod requirements;
 mod shutdown;
 mod spec;
 mod stream;
+mod stats;
 mod swap;
 mod terminal;
 #[path = "terminal/mod.rs"]
