@@ -76,8 +76,8 @@ use terms::Terms;
 pub use deploy::{Deployed, Restart};
 pub use drift::Drift;
 pub use lifecycle::GRACE;
-pub(crate) use ports::listener;
 pub use logs::Logs;
+pub(crate) use ports::listener;
 pub use reconcile::Orphans;
 pub use watch::EngineState;
 

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Containers, index::Filter};
+use super::{Containers, listing::Filter};
 use crate::{
     domain::{
         id::Cuid,

@@ -3,10 +3,27 @@
 use actix_web::{HttpResponse, web::Data};
 use utoipa::OpenApi;
 
-use super::{App, actions, containers::NoQuery, error::ApiResult, events, health, metrics, request::Query};
+use super::{
+    App, actions, containers::NoQuery, error::ApiResult, events, exec, health, inspect, logs, metrics, request::Query, stats,
+};
 
 #[derive(OpenApi)]
-#[openapi(info(title = "berth"), paths(actions::list, health::show, health::alive, metrics::show, events::follow, show))]
+#[openapi(
+    info(title = "berth"),
+    paths(
+        actions::list,
+        health::show,
+        health::alive,
+        metrics::show,
+        events::follow,
+        show,
+        logs::show,
+        exec::run,
+        stats::show,
+        stats::all,
+        inspect::show
+    )
+)]
 struct Description;
 
 /// `GET /openapi.json`

@@ -56,7 +56,7 @@ impl Batch {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.bytes.is_empty()
     }
 
     /// Adds a document. Its name and its id, which a client comes back with, are for events; neither has a line break in it.
