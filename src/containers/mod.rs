@@ -13,7 +13,7 @@
 //! before it begins, so that after a crash the container is either as before or as asked. Which action is taken in which
 //! status is `domain::status`'s to say.
 //!
-//! Changes of one container wait for their turn at its slot of the [`index`] and run to their end, whether or not the
+//! Changes of one container wait for their turn at its slot of the `index` and run to their end, whether or not the
 //! client that asked is still there. Reads look at the index and wait for nobody; `watch` keeps it true.
 
 mod change;

@@ -48,7 +48,7 @@ pub struct Argv(pub Vec<String>);
 #[derive(Debug, Default)]
 pub struct Variables(BTreeMap<EnvName, EnvValue>);
 
-/// More than none, and at most [`MAX_TIMEOUT`].
+/// More than none, and at most an hour.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Option<f64>")]
 pub struct Seconds(f64);

@@ -10,7 +10,7 @@
 //! It ends when the program does (or, attached, the container's main process), by a `close`, with its container or the server, where
 //! nobody comes back to it in time, or where the engine can't be reached any more. By whatever way: everything it started is killed, all output goes out, then `exit`, then the close.
 //!
-//! A [oneshot] is a program that nobody looks at while it runs, and ends as thoroughly.
+//! A `oneshot` is a program that nobody looks at while it runs, and ends as thoroughly.
 
 pub mod framing;
 pub mod history;

@@ -53,8 +53,8 @@ impl Faulty {
 
     async fn patient(seconds: &str) -> Self {
         let world = tempfile::tempdir().unwrap();
-        let app = TestApp::start_with([("COMPOSE_BIN", stand_in(world.path())), ("COMPOSE_TIMEOUT_S", seconds.into())]).await;
-        Self { app, world }
+        let settings = [("COMPOSE_BIN", stand_in(world.path())), ("COMPOSE_TIMEOUT_S", seconds.into())];
+        Self { app: TestApp::start_with(settings).await, world }
     }
 
     fn fault(&self, what: &str) {
@@ -279,8 +279,7 @@ async fn two_servers_never_serve_one_folder() {
 async fn a_killed_server_takes_its_compose_with_it() {
     let mut app = TestApp::start_process().await;
     let cuid = app.run(&deaf()).await;
-    let stopping = app.request(Method::POST, &format!("/containers/{cuid}/stop?timeout=60")).send();
-    let stopping = tokio::spawn(stopping);
+    let stopping = tokio::spawn(app.request(Method::POST, &format!("/containers/{cuid}/stop?timeout=60")).send());
     until("compose runs", async || !compose_of(&cuid).is_empty()).await;
     app.kill();
     assert!(stopping.await.unwrap().is_err());
@@ -296,7 +295,6 @@ pub(crate) fn deaf() -> serde_json::Value {
 
 /// The compose processes of a container, by their command lines.
 pub(crate) fn compose_of(cuid: &str) -> Vec<String> {
-    let processes =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok());
-    processes.filter(|line| line.contains("compose") && line.contains(cuid)).collect()
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains("compose") && line.contains(cuid)).collect()
 }
