@@ -1,8 +1,9 @@
 //! The thread that writes the log: batches of lines, none of which crosses a page of the file, and rotation.
 //!
 //! A `write` of many pages becomes visible, and is cut short by a crash, page by page. A line that would cross the end of one begins on
-//! the next, after spaces, which stand at the end of the line before where that is of the same batch. So whoever reads the file
-//! meanwhile sees whole lines.
+//! the next, after spaces, which belong to the line before it where that is of the same batch. So whoever reads the file meanwhile sees
+//! whole lines. A page with little room left is filled up with the batch that leaves it so: else spaces without a line would have to go
+//! before the next, which might be seen for a moment.
 
 use std::{
     collections::VecDeque,
@@ -28,6 +29,9 @@ use crate::error::{Error, Result};
 /// What becomes visible at once, in bytes, on whatever machine: the smallest page there is.
 pub(super) const PAGE: usize = 4096;
 
+/// Few lines are longer, in bytes, so that what is left of a page is kept for another line only if it is as much.
+const SPARE: usize = 1024;
+
 /// The most messages that are looked at together.
 const BATCH: usize = 1024;
 
@@ -52,6 +56,8 @@ pub(super) struct Writer {
     file: File,
     /// Up to where the file holds whole lines.
     length: u64,
+    /// A batch was cut short, and what there is of it is still to be taken away.
+    torn: bool,
     head: Head,
     /// Two writers in one folder would each take the other's lines for none of its own.
     _lock: File,
@@ -66,7 +72,7 @@ impl Writer {
         })?;
         let opened = open_current(folder).and_then(|(file, length)| Ok((file, length, recall(folder)?)));
         let (file, length, head) = opened.map_err(Error::io("open the action log"))?;
-        Ok(Self { folder: folder.to_owned(), bounds, file, length, head, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), bounds, file, length, torn: false, head, _lock: lock })
     }
 
     /// Writes what it is sent, until it is told to close, or nobody is left who could send anything.
@@ -107,8 +113,9 @@ impl Writer {
         if lines.is_empty() {
             return Ok(());
         }
+        self.mend()?;
         if !self.is_current()? {
-            // Somebody else put the file aside.
+            // Somebody else put the file aside, cut it or wrote to it.
             self.reopen()?;
         }
         while !lines.is_empty() {
@@ -118,7 +125,8 @@ impl Writer {
                 continue;
             }
             if let Err(error) = self.file.write_all(&batch) {
-                self.file.set_len(self.length)?;
+                self.torn = true;
+                self.mend()?;
                 return Err(error);
             }
             self.length += batch.len() as u64;
@@ -139,23 +147,35 @@ impl Writer {
             let (place, mut line) = last.seal(object);
             line.push(b'\n');
             let end = self.length + batch.len() as u64;
-            let room = PAGE - usize::try_from(end % PAGE as u64).unwrap_or_default();
-            let padding = if line.len() > room { room } else { 0 };
+            let padding = Some(room(end)).filter(|room| line.len() > *room).unwrap_or_default();
             if end > 0 && end + (padding + line.len()) as u64 > self.bounds.bytes {
                 break;
             }
-            let before_newline = batch.len().saturating_sub(1);
-            batch.splice(before_newline..before_newline, repeat_n(b' ', padding));
+            pad(&mut batch, padding);
             batch.append(&mut line);
             (count, last) = (count + 1, place);
+        }
+        let end = self.length + batch.len() as u64;
+        if count > 0 && room(end) < SPARE && end + room(end) as u64 <= self.bounds.bytes {
+            pad(&mut batch, room(end));
         }
         (batch, count, last)
     }
 
-    /// Whether the file that is written is the one under the log's name.
+    /// Takes away what there is of a batch that was cut short.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    /// Whether the file that is written is the one under the log's name, and ends where it was left.
     fn is_current(&self) -> io::Result<bool> {
+        let own = self.file.metadata()?;
         match fs::metadata(files::current(&self.folder)) {
-            Ok(named) => Ok((named.dev(), named.ino()) == self.file.metadata().map(|own| (own.dev(), own.ino()))?),
+            Ok(named) => Ok((named.dev(), named.ino()) == (own.dev(), own.ino()) && own.len() == self.length),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -205,6 +225,17 @@ impl Writer {
         }
         self.head.write(&self.folder)
     }
+}
+
+/// How much of its page there is after a place in the file.
+fn room(end: u64) -> usize {
+    PAGE - usize::try_from(end % PAGE as u64).unwrap_or_default()
+}
+
+/// Adds spaces to the last line of a batch; before the first there is none.
+fn pad(batch: &mut Vec<u8>, spaces: usize) {
+    let newline = batch.len().saturating_sub(1);
+    batch.splice(newline..newline, repeat_n(b' ', spaces));
 }
 
 /// The file that is written, and its length without what a crash left of a line.

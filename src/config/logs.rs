@@ -40,8 +40,8 @@ impl Reader<'_> {
             file_bytes: self.with("ACTION_LOG_BYTES", "67108864", "a number of bytes from 65536", |value| {
                 value.parse().ok().filter(|bytes| *bytes >= 65_536)
             })?,
-            files: self.with("ACTION_LOG_FILES", "5", "a count from 1 to 1000", |value| {
-                value.parse().ok().filter(|count| (1..=1000).contains(count))
+            files: self.with("ACTION_LOG_FILES", "5", "a count from 1 to 100", |value| {
+                value.parse().ok().filter(|count| (1..=100).contains(count))
             })?,
             filter: self.with("RUST_LOG", "info", "a level such as debug, or a filter by module", |filter| {
                 EnvFilter::try_new(filter).is_ok().then(|| filter.to_owned())

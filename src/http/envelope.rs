@@ -133,7 +133,7 @@ fn count_body(request: &mut ServiceRequest) -> Rc<Cell<u64>> {
 fn rendered(response: &HttpResponse, id: Uuid, development: bool) -> Option<(Failure, Vec<u8>)> {
     let render = |error: &ApiError| {
         if error.status.is_server_error() {
-            tracing::error!(request_id = %id, code = error.code, error = %redact(&error.message), "request failed");
+            tracing::error!(request_id = %id, code = error.code, error = &*redact(&error.message), "request failed");
         }
         (error.failure(), serde_json::to_vec(&error.body(id, development)).unwrap_or_default())
     };

@@ -236,7 +236,7 @@ impl TestApp {
     /// The lines of the action log.
     pub(crate) fn actions(&self) -> Vec<Value> {
         let log = std::fs::read_to_string(self.world.path().join("logs/actions.jsonl")).unwrap();
-        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        log.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 

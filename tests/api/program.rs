@@ -98,15 +98,13 @@ fn the_doctor_says_of_each_thing_that_is_wrong_what_to_do() {
         ("LOG_DIR", "/proc/nowhere".into(), "LOG_DIR", "/proc can't be written to"),
         ("TEMPLATE_DIR", templates.display().to_string(), "TEMPLATE_DIR", "it has no services"),
         ("DOCKER_HOST", "unix:///nowhere/docker.sock".into(), "engine", "start it"),
-        ("PATH", "/nowhere".into(), "compose", "install Compose v2"),
+        ("COMPOSE_BIN", "/bin/false".into(), "compose", "install Compose v2"),
     ];
     for (name, value, what, why) in cases {
         let mut settings = settings(world.path());
+        // Sooner over than the real one.
+        settings.insert("COMPOSE_BIN", "/bin/true".into());
         settings.insert(name, value);
-        if name == "PATH" {
-            // Where no plugin is found, the CLI is looked for in it.
-            settings.insert("COMPOSE_BIN", "/bin/false".into());
-        }
         let (report, code) = said(&berth(world.path(), &["doctor"], &settings));
         let found = report.lines().find(|line| line.starts_with("fail") && line.contains(what));
         assert!(found.is_some_and(|line| line.contains(why)), "{name}: {report}");
@@ -130,6 +128,13 @@ fn the_doctor_tells_all_bad_settings_and_slips_of_a_file_that_others_can_read() 
     fs::write(&env, "APP_PASS=it's hunter2\n").unwrap();
     let (report, code) = said(&berth(world.path(), &["doctor"], &only));
     assert!(code == Some(1) && report.contains("APP_PASS in 'single quotes'") && !report.contains("hunter2"), "{report}");
+    fs::write(&env, b"APP_PASS=\xff\xfe hunter2\n").unwrap();
+    let (report, code) = said(&berth(world.path(), &["doctor"], &only));
+    assert!(code == Some(1) && report.contains(".env can't be read") && !report.contains("hunter2"), "{report}");
+    fs::remove_file(&env).unwrap();
+    fs::create_dir(&env).unwrap();
+    let (report, code) = said(&berth(world.path(), &["doctor"], &only));
+    assert!(code == Some(1) && report.contains(".env can't be read"), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,6 +143,25 @@ fn a_rotation_that_was_cut_short_is_finished_and_loses_nothing() {
 }
 
 #[test]
+fn a_file_that_others_put_aside_cut_or_wrote_to_is_gone_on_with_where_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = files::current(folder.path());
+    let mut writer = open(&folder, LARGE);
+    writer.append(&mut lines(40..60)).unwrap();
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"by\":\"hand\"}\n{\"ha").unwrap();
+    writer.append(&mut lines(0..1)).unwrap();
+    assert_eq!(read(&folder, "actions.jsonl").len(), 22);
+    assert_eq!(findings(&folder).0, ["actions.jsonl, line 21: changed or inserted: it has no number and hash"]);
+    fs::copy(&path, folder.path().join("actions.jsonl.1")).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    writer.append(&mut lines(0..1)).unwrap();
+    fs::rename(&path, folder.path().join("taken")).unwrap();
+    writer.append(&mut lines(0..1)).unwrap();
+    let last = read(&folder, "actions.jsonl").pop().unwrap();
+    assert_eq!((&last["seq"], writer.length), (&23.into(), fs::metadata(&path).unwrap().len()));
+}
+
+#[test]
 fn only_one_writer_has_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = open(&folder, LARGE);
