@@ -1,5 +1,5 @@
 # The two commands are `make run` and `make test`; the rest is what they are made of, and `make demo` beside them.
-.PHONY: run test demo bench bench-thousand setup build fmt deny
+.PHONY: run test demo bench bench-thousand fuzz setup build fmt deny
 
 # Sets up what is missing, and serves on :8080.
 run: setup
@@ -22,6 +22,11 @@ bench: setup
 # The same with a thousand containers, which takes some minutes, and writes docs/performance-thousand.md.
 bench-thousand: setup
 	@scripts/bench thousand
+
+# Has schemathesis look for what the server and its description disagree on, for FUZZ_S seconds (600).
+fuzz: setup
+	@scripts/setup-images
+	@scripts/fuzz
 
 setup:
 	@scripts/setup-build

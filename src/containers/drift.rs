@@ -3,12 +3,18 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use similar::TextDiff;
+use utoipa::ToSchema;
 
 use super::{Containers, limits::wanted, on_disk, outline};
 use crate::{compose::file::is_as_written, domain::id::Cuid, error::Result};
 
 /// What differs, of one container.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "cuid": "c123e4567-e89b-42d3-a456-426614174000", "drifted": true, "changing": false,
+    "compose_yaml": {"state": "current", "diff": ""},
+    "container": {"state": "different", "differences": [{"field": "env.PORT", "asked": "8000", "runs": "8001"}]},
+}))]
 pub struct Drift {
     pub cuid: Cuid,
     /// Whether anything does.
@@ -20,14 +26,14 @@ pub struct Drift {
 }
 
 /// How `compose.yaml` differs from what would be written now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ProjectDrift {
     pub state: ProjectState,
     /// From the file to what would be written, as a unified diff; empty where they are the same.
     pub diff: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectState {
     /// As it would be written now.
@@ -40,13 +46,13 @@ pub enum ProjectState {
 }
 
 /// How the container differs from what its specification asks for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ContainerDrift {
     pub state: ContainerState,
     pub differences: Vec<Difference>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerState {
     AsAsked,
@@ -55,7 +61,7 @@ pub enum ContainerState {
     Missing,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Difference {
     /// In the specification's words, such as `env.NAME`.
     pub field: String,

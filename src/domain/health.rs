@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{
     restart::Retries,
+    schema::{self, described},
     text::{Text, text},
 };
 
@@ -107,8 +112,11 @@ impl<'de> Deserialize<'de> for Test {
 text!(
     /// A URL that is asked from inside the container.
     Endpoint,
+    {"type": "string", "format": "uri", "pattern": "^https?://[!-~]+$", "examples": ["http://localhost:8000/health"]},
     |text| match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(()),
+        // The URL standard takes "http:host" and "HTTP://host", too, which the programs that ask need not.
+        Ok(_) if ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+            && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(()),
         _ => Err("an endpoint is an http or https URL, such as http://localhost:8000/health".into()),
     }
 );
@@ -116,6 +124,12 @@ text!(
 text!(
     /// A time in Docker's grammar, of at least a millisecond, as it was written.
     Span,
+    {
+        "type": "string",
+        "description": "A time of at least 1ms in Docker's grammar.",
+        "pattern": r"^(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+$",
+        "examples": ["1m30s"],
+    },
     |text| match nanoseconds(text) {
         Some(1e6..=9e18) => Ok(()),
         _ => Err("a time is of at least 1ms, such as 500ms, 30s or 1m30s".into()),
@@ -148,6 +162,51 @@ pub(crate) fn nanoseconds(text: &str) -> Option<f64> {
     }
     Some(total)
 }
+
+described! {
+    Test: {"oneOf": [
+        {"type": "string", "pattern": r"^(?=[\s\S]*\S)[^\x00]*$"},
+        {"type": "array", "prefixItems": [{"const": "NONE"}], "minItems": 1, "maxItems": 1},
+        {
+            "type": "array",
+            "prefixItems": [{"const": "CMD-SHELL"}, {"type": "string", "pattern": r"^(?=[\s\S]*\S)[^\x00]*$"}],
+            "minItems": 2,
+            "maxItems": 2,
+        },
+        {
+            "type": "array",
+            "prefixItems": [{"const": "CMD"}, {"type": "string", "pattern": r"^[^\x00]+$"}],
+            "items": {"type": "string", "pattern": r"^[^\x00]*$"},
+            "minItems": 2,
+        },
+    ], "examples": ["wget -q localhost:8000"]}
+}
+
+/// Described with the one question that it has.
+impl PartialSchema for HealthCheck {
+    fn schema() -> RefOr<Schema> {
+        let with = |question: &str, other: &str| {
+            let span = json!({"oneOf": [{"type": "null"}, Span::schema()]});
+            json!({
+                "type": "object",
+                "required": [question],
+                "properties": {
+                    question: if question == "test" { Test::schema() } else { Endpoint::schema() },
+                    other: {"type": "null"},
+                    "interval": span,
+                    "timeout": span,
+                    "start_period": span,
+                    "retries": {"oneOf": [{"type": "null"}, Retries::schema()]},
+                },
+                "additionalProperties": false,
+            })
+        };
+        let example = json!({"test": "wget -q localhost:8000", "interval": "5s", "retries": 3});
+        schema::of(json!({"oneOf": [with("test", "endpoint"), with("endpoint", "test")], "examples": [example]}))
+    }
+}
+
+impl ToSchema for HealthCheck {}
 
 #[cfg(test)]
 mod tests {

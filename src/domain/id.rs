@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use super::schema::described;
 use crate::error::Error;
 
 /// A container's identity: the letter `c` followed by a UUID in lower case. New ones are version 4; others are read too,
@@ -24,6 +25,15 @@ impl Cuid {
 impl Default for Cuid {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+described! {
+    Cuid: {
+        "type": "string",
+        "description": "A container's identity: the letter c and a UUID in lower case.",
+        "pattern": "^c[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        "examples": ["c123e4567-e89b-42d3-a456-426614174000"],
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::text::{EnvValue, text};
 
 /// A log driver and its options, instead of the site's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object of driver and options")]
 pub struct Log {
     pub driver: Driver,
@@ -19,12 +20,14 @@ pub struct Log {
 text!(
     /// The name of a log driver.
     Driver,
+    {"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,254}$", "examples": ["json-file"]},
     |text| if is_word(text, "._-/:") { Ok(()) } else { Err("a driver is a name such as json-file".into()) }
 );
 
 text!(
     /// The name of a log driver's option.
     OptionName,
+    {"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}$", "examples": ["max-size"]},
     |text| if is_word(text, "._-") { Ok(()) } else { Err("an option's name is of letters, digits, ., _ and -, such as max-size".into()) }
 );
 

@@ -13,6 +13,7 @@ pub mod owner;
 pub mod port;
 pub mod resources;
 pub mod restart;
+pub mod schema;
 pub mod spec;
 pub mod status;
 pub mod text;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::Cuid;
+use super::{id::Cuid, schema::described};
 
 /// The network of a container that doesn't share the server's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,15 @@ pub enum Network {
     None,
     /// One that there is at the engine.
     Named(String),
+}
+
+described! {
+    Network: {
+        "type": "string",
+        "description": "own, none, or the name of a network that there is at the engine.",
+        "pattern": "^(?!host$)(?!c[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}_default$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$",
+        "examples": ["own"],
+    }
 }
 
 impl TryFrom<String> for Network {

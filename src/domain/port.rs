@@ -3,20 +3,30 @@
 use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use super::id::Cuid;
+use super::{
+    id::Cuid,
+    schema::{self, described},
+};
 
 /// One published port. `host` 0 or absent: the engine picks a free one at each start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object of container, host, protocol and host_ip")]
 pub struct PortMapping {
     pub container: ContainerPort,
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 65535)]
     pub host: u16,
     #[serde(default)]
     pub protocol: Protocol,
     /// The host's address to publish on; absent: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = address)]
     pub host_ip: Option<IpAddr>,
 }
 
@@ -24,6 +34,17 @@ pub struct PortMapping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u16")]
 pub struct ContainerPort(u16);
+
+described! {
+    ContainerPort: {"type": "integer", "minimum": 1, "maximum": 65535, "examples": [8000]}
+}
+
+/// An address of the host, in JSON Schema.
+pub(crate) fn address() -> RefOr<Schema> {
+    let formats =
+        [json!({"type": "string", "format": "ipv4"}), json!({"type": "string", "format": "ipv6"}), json!({"type": "null"})];
+    schema::of(json!({"anyOf": formats}))
+}
 
 impl ContainerPort {
     pub fn get(self) -> u16 {
@@ -40,7 +61,7 @@ impl TryFrom<u16> for ContainerPort {
 }
 
 /// Transport of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     #[default]

@@ -1,9 +1,12 @@
 //! [`Resources`]: how much of the machine a container may use, in Docker's units and within Docker's bounds.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::schema::described;
 
 /// Limits of a container; what is absent falls back to the server's defaults.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object of cpus, memory, pids and cpu_shares")]
 pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +123,18 @@ fn memory_bytes(text: &str) -> Option<f64> {
     let digits_only = number.chars().all(|c| c.is_ascii_digit() || c == '.') && number.starts_with(|c: char| c.is_ascii_digit());
     let count: f64 = number.parse().ok().filter(|_| digits_only && !number.ends_with('.'))?;
     Some(count * 1024_f64.powi(power))
+}
+
+described! {
+    Cpus: {"type": "number", "minimum": 0.01, "maximum": 4096, "examples": [0.5]}
+    Pids: {"type": "integer", "minimum": 1, "maximum": 4_194_304, "examples": [256]}
+    CpuShares: {"type": "integer", "minimum": 2, "maximum": 262_144, "examples": [512]}
+    Memory: {
+        "type": "string",
+        "description": "A size of at least 6m in Docker's grammar.",
+        "pattern": r"^[0-9]+(?:\.[0-9]+)?(?:[bB]|[kKmMgGtT](?:[iI]?[bB])?)?$",
+        "examples": ["512m"],
+    }
 }
 
 #[cfg(test)]

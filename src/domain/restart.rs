@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::described;
+
 /// When the main process is started again without being asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object of type and max_retries")]
@@ -61,6 +63,32 @@ impl TryFrom<i64> for Retries {
     fn try_from(count: i64) -> Result<Self, Self::Error> {
         i32::try_from(count).ok().filter(|count| *count >= 1).map(Self).ok_or("a number of tries is from 1 to 2147483647")
     }
+}
+
+described! {
+    Retries: {"type": "integer", "minimum": 1, "maximum": i32::MAX, "examples": [3]}
+    RestartPolicy: {"oneOf": [
+        {
+            "type": "object",
+            "required": ["type"],
+            "properties": {
+                "type": {"const": "on-failure"},
+                "max_retries": {
+                    "description": "Absent: without end.",
+                    "type": ["integer", "null"],
+                    "minimum": 1,
+                    "maximum": i32::MAX,
+                },
+            },
+            "additionalProperties": false,
+        },
+        {
+            "type": "object",
+            "required": ["type"],
+            "properties": {"type": {"enum": ["no", "always", "unless-stopped"]}, "max_retries": {"type": "null"}},
+            "additionalProperties": false,
+        },
+    ], "examples": [{"type": "on-failure", "max_retries": 3}]}
 }
 
 #[cfg(test)]

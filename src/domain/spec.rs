@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{
     health::HealthCheck,
@@ -31,8 +32,9 @@ const PORTS: usize = 100;
 const VOLUMES: usize = 50;
 
 /// The specification of a container, as in the body of a creation and in every answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with an image")]
+#[schema(example = json!({"image": "python:3.12-slim", "name": "web-1", "env": {"PORT": 8000}, "ports": [{"container": 8000}]}))]
 pub struct Spec {
     pub image: Image,
     #[serde(default)]
@@ -41,16 +43,22 @@ pub struct Spec {
     #[serde(default)]
     pub command: Option<Command>,
     #[serde(default, deserialize_with = "null_is_absent")]
+    #[schema(nullable)]
     pub env: BTreeMap<EnvName, EnvValue>,
     #[serde(default, deserialize_with = "null_is_absent")]
+    #[schema(nullable)]
     pub tags: Vec<Tag>,
     #[serde(default, deserialize_with = "null_is_absent")]
+    #[schema(nullable)]
     pub labels: BTreeMap<LabelKey, Text>,
     #[serde(default, deserialize_with = "null_is_absent")]
+    #[schema(nullable)]
     pub resources: Resources,
     #[serde(default, deserialize_with = "null_is_absent")]
+    #[schema(nullable, max_items = 100)]
     pub ports: Vec<PortMapping>,
     #[serde(default, deserialize_with = "null_is_absent")]
+    #[schema(nullable, max_items = 50)]
     pub volumes: Vec<Volume>,
     /// Absent: the network that all containers of the server share.
     #[serde(default)]
@@ -265,6 +273,11 @@ mod tests {
             (json!({"image": 5}), "INVALID_IMAGE", "image"),
             (json!({"image": "A B"}), "INVALID_IMAGE", "image"),
             (json!([]), "INVALID_JSON", "body"),
+            (json!(["a"]), "INVALID_JSON", "body"),
+            (json!({"image": "a", "resources": [1]}), "INVALID_RESOURCES", "resources"),
+            (json!({"image": "a", "ports": [[80]]}), "INVALID_PORT", "ports[0]"),
+            (json!({"image": "a", "volumes": [["v", null, "/data"]]}), "INVALID_VOLUME", "volumes[0]"),
+            (json!({"image": "a", "log": ["local"]}), "INVALID_LOG", "log"),
             (json!({"image": "a", "imagee": "b"}), "UNKNOWN_FIELD", "imagee"),
             (json!({"image": "a", "resources": {"cpu": 1}}), "UNKNOWN_FIELD", "resources.cpu"),
             (json!({"image": "a", "resources": {"cpus": 0}}), "INVALID_RESOURCES", "resources.cpus"),

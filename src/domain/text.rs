@@ -7,11 +7,12 @@ use oci_spec::distribution::Reference;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
-use super::volume::PATH_BYTES;
+use super::{schema::described, volume::CONTAINER_PATH};
 
-/// Makes a newtype around a checked `String` that reads from and writes to JSON as a string.
+/// Makes a newtype around a checked `String` that reads from and writes to JSON as a string. The second argument is what the
+/// check takes in JSON Schema, as far as that can tell it.
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $schema:tt, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String")]
@@ -31,6 +32,8 @@ macro_rules! text {
                 check(&text).map(|()| Self(text))
             }
         }
+
+        $crate::domain::schema::described!($name: $schema);
     };
 }
 pub(super) use text;
@@ -38,12 +41,13 @@ pub(super) use text;
 text!(
     /// A folder of the container.
     WorkingDir,
+    {"type": "string", "maxLength": 2048, "pattern": r"^(?:/(?!\.{1,2}(?:/|$))[^/\x00]{0,255})+$", "examples": ["/app"]},
     |text| {
-        let plain = !text.split('/').any(|part| part == "." || part == "..");
-        if text.starts_with('/') && plain && !text.contains('\0') && text.len() < PATH_BYTES {
+        let plain = !text.split('/').any(|part| part == "." || part == ".." || part.len() > 255);
+        if text.starts_with('/') && plain && !text.contains('\0') && text.len() <= CONTAINER_PATH {
             Ok(())
         } else {
-            Err("a working directory is an absolute path without . and .. and NUL".into())
+            Err("a working directory is an absolute path of at most 2048 bytes, without . and .. and NUL".into())
         }
     }
 );
@@ -51,8 +55,10 @@ text!(
 text!(
     /// An OCI image reference, such as `python:3.12-slim`, as it was asked for.
     Image,
+    {"type": "string", "pattern": IMAGE, "examples": ["python:3.12-slim"]},
     |text| match Reference::from_str(text) {
-        Ok(_) if !text.starts_with('-') => Ok(()),
+        // The engine takes no digest in capitals.
+        Ok(_) if !text.starts_with('-') && text.is_ascii() && !text.split('@').skip(1).any(has_capitals) => Ok(()),
         _ => Err("an image reference is [registry/]name[:tag][@digest] in lower case, such as python:3.12-slim".into()),
     }
 );
@@ -60,6 +66,7 @@ text!(
 text!(
     /// A name that no other container of this server has.
     Name,
+    {"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$", "examples": ["web-1"]},
     |text| {
         let mut chars = text.chars();
         let fits = chars.next().is_some_and(|c| c.is_ascii_alphanumeric())
@@ -72,6 +79,7 @@ text!(
 text!(
     /// The name of an environment variable: anything that an environment can hold, but for the two that berth sets.
     EnvName,
+    {"type": "string", "pattern": r"^(?!(?:CONTAINER_UID|TAGS)$)[^=\x00]+$", "examples": ["PORT"]},
     |text| match text {
         "CONTAINER_UID" | "TAGS" => Err(format!("{text} is set by the server in every container")),
         _ if text.is_empty() || text.contains(['=', '\0']) => Err("a variable's name is not empty and has no = and no NUL".into()),
@@ -82,6 +90,7 @@ text!(
 text!(
     /// A tag; a container's tags are joined with commas in its `TAGS`.
     Tag,
+    {"type": "string", "pattern": r"^[^,\x00]+$", "examples": ["web"]},
     |text| match text {
         _ if text.is_empty() || text.contains([',', '\0']) => Err("a tag is not empty and has no comma and no NUL".into()),
         _ => Ok(()),
@@ -91,6 +100,7 @@ text!(
 text!(
     /// The key of a label; those of berth and Compose themselves can't be set.
     LabelKey,
+    {"type": "string", "pattern": r"^(?!berth\.|com\.docker\.)[^=\x00]+$", "examples": ["team"]},
     |text| match text {
         _ if text.is_empty() || text.contains(['=', '\0']) => Err("a label's key is not empty and has no = and no NUL".into()),
         _ if text.starts_with("berth.") || text.starts_with("com.docker.") => {
@@ -103,7 +113,20 @@ text!(
 text!(
     /// The value of a label, or one word of a command: any text without NUL.
     Text,
+    {"type": "string", "pattern": r"^[^\x00]*$"},
     |text| if text.contains('\0') { Err("a text here has no NUL".into()) } else { Ok(()) }
+);
+
+fn has_capitals(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// An image's reference, as the distribution's own grammar has it.
+const IMAGE: &str = concat!(
+    r"^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::[0-9]+)?/)?",
+    r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*",
+    r"(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?",
+    r"(?:@(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}))?$",
 );
 
 /// The value of an environment variable or of a log driver's option; a number or a boolean is taken as its JSON text.
@@ -165,6 +188,34 @@ impl<'de> Deserialize<'de> for Command {
     }
 }
 
+described! {
+    EnvValue: {"anyOf": [
+        {"type": "string", "pattern": r"^[^\x00]*$"},
+        {"type": "integer", "minimum": i64::MIN, "maximum": u64::MAX},
+        {"type": "number", "exclusiveMinimum": -9_007_199_254_740_992_i64, "exclusiveMaximum": 9_007_199_254_740_992_i64},
+        {"type": "boolean"},
+    ], "examples": ["8000"]}
+    Command: {"oneOf": [
+        {
+            "type": "array",
+            "minItems": 1,
+            "prefixItems": [{"type": "string", "pattern": r"^[^\x00]+$"}],
+            "items": {"type": "string", "pattern": r"^[^\x00]*$"},
+        },
+        {"type": "string", "pattern": LINE},
+    ], "examples": [["python3", "-u", "boot.py"]]}
+}
+
+/// A line of words and quotes that end, the first word not empty, as `shell_words` splits it. Comments are among them.
+const LINE: &str = concat!(
+    r"^(?![\s\S]*\x00)",
+    r"(?:[ \t\n]|\\\n|#[^\n]*\n)*",
+    r#"(?:\\$|(?:(?:[^'"\\ \t\n#]|\\[^\n]|'[^']+'|"(?:[^"\\]|\\[^\n])(?:[^"\\]|\\[\s\S])*"|(?:''|"")+[^'"\\ \t\n])"#,
+    r#"(?:[^'"\\ \t\n]|\\[\s\S]|'[^']*'|"(?:[^"\\]|\\[\s\S])*")*"#,
+    r#"(?:[ \t\n](?:#[^\n]*(?:\n|$)|\\\n)*(?:(?:[^'"\\ \t\n#]|\\[\s\S]|'[^']*'|"(?:[^"\\]|\\[\s\S])*")"#,
+    r#"(?:[^'"\\ \t\n]|\\[\s\S]|'[^']*'|"(?:[^"\\]|\\[\s\S])*")*)?)*\\?))$"#,
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +248,8 @@ mod tests {
                 r#""-nginx""#,
                 r#""$IMAGE""#,
                 r#""a\n""#,
+                r#""a:\u00e9""#,
+                r#""a@sha256:0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef""#,
                 "1",
                 "null",
                 "[]",

@@ -10,6 +10,7 @@ const MOST: u32 = 0x7fff_ffff;
 text!(
     /// `name|uid[:group|gid]`, or `image` for the image's own user.
     User,
+    {"type": "string", "pattern": USER, "examples": ["1000:1000"]},
     |text| {
         let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
         if [Some(user), group].into_iter().flatten().all(is_name_or_number) {
@@ -20,12 +21,21 @@ text!(
     }
 );
 
+/// A name, whose first character is no digit, or a number; and another after a colon.
+const USER: &str = concat!(
+    r"^(?:[0-9]{1,10}|[^\x00-@\[-\^`{-\x7f][^\x00-#%-,/:-@\[-\^`{-\x7f]{0,254})",
+    r"(?::(?:[0-9]{1,10}|[^\x00-@\[-\^`{-\x7f][^\x00-#%-,/:-@\[-\^`{-\x7f]{0,254}))?$",
+);
+
 fn is_name_or_number(text: &str) -> bool {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse::<u32>().is_ok_and(|number| number <= MOST);
     }
-    let plain = |c: char| c.is_alphanumeric() || "_.-$".contains(c);
-    text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text.len() <= 255 && text.chars().all(plain)
+    // What is not ASCII may be a letter of somebody's.
+    let plain = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "_.-$".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || !c.is_ascii() || c == '_')
+        && text.len() <= 255
+        && text.chars().all(plain)
 }
 
 impl User {

@@ -2,8 +2,9 @@
 //! may be mounted is the door's to say, which sees the disk.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{owner::Owner, text::text};
+use super::{owner::Owner, schema::described, text::text};
 
 /// Where the container sees what its `requirements.txt` had installed.
 pub const PACKAGES: &str = "/berth-packages";
@@ -29,7 +30,8 @@ pub enum Source {
 }
 
 /// What the container may do with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = VolumeMode)]
 pub enum Mode {
     #[default]
     #[serde(rename = "rw")]
@@ -92,6 +94,7 @@ impl From<Volume> for Fields {
 text!(
     /// The name of one of the container's own volumes.
     VolumeName,
+    {"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$", "examples": ["data"]},
     |text| {
         let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.len() <= 63
@@ -103,6 +106,7 @@ text!(
 text!(
     /// An absolute path of the host, as it was asked for.
     HostPath,
+    {"type": "string", "pattern": r"^/[^\x00]*$", "maxLength": 4095, "examples": ["/srv/models"]},
     |text| if text.starts_with('/') && !text.contains('\0') && text.len() < PATH_BYTES {
         Ok(())
     } else {
@@ -114,10 +118,16 @@ text!(
     /// Where the container sees it: an absolute path without `.`, `..` and empty parts, which hides nothing that the
     /// container can't do without.
     ContainerPath,
+    {
+        "type": "string",
+        "maxLength": 2048,
+        "pattern": r"^(?!/(?:proc|sys|dev|berth-packages)(?:/|$))(?!/app$)(?:/(?!\.{1,2}(?:/|$))[^/:\x00]{1,255})+$",
+        "examples": ["/data"],
+    },
     |text| {
         let plain = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= 255;
         // The short form of a mount, which Compose may write, is cut at its colons.
-        let fits = text.len() < PATH_BYTES && !text.contains(['\0', ':']);
+        let fits = text.len() <= CONTAINER_PATH && !text.contains(['\0', ':']);
         let Some(path) = text.strip_prefix('/').filter(|path| fits && path.split('/').all(plain)) else {
             return Err("a path in the container is absolute, without ., .., //, a colon and NUL, and not / itself".into());
         };
@@ -130,8 +140,38 @@ text!(
     }
 );
 
+described! {
+    Volume: {"oneOf": [
+        {
+            "type": "object",
+            "required": ["volume", "container_path"],
+            "properties": {
+                "volume": VolumeName::schema(),
+                "host_path": {"type": "null"},
+                "container_path": ContainerPath::schema(),
+                "mode": Mode::schema(),
+            },
+            "additionalProperties": false,
+        },
+        {
+            "type": "object",
+            "required": ["host_path", "container_path"],
+            "properties": {
+                "volume": {"type": "null"},
+                "host_path": HostPath::schema(),
+                "container_path": ContainerPath::schema(),
+                "mode": Mode::schema(),
+            },
+            "additionalProperties": false,
+        },
+    ], "examples": [{"volume": "data", "container_path": "/data", "mode": "rw"}]}
+}
+
 /// The kernel's bound on a path, its NUL included.
-pub(super) const PATH_BYTES: usize = 4096;
+const PATH_BYTES: usize = 4096;
+
+/// The longest path in a container, in bytes: for the kernel, the folder that the engine has the container in comes before it.
+pub(super) const CONTAINER_PATH: usize = 2048;
 
 impl ContainerPath {
     /// The folder that it stands in, and its name there.

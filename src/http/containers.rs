@@ -1,6 +1,4 @@
-//! `/containers`: create, show, change, start and stop, delete.
-
-use std::time::Duration;
+//! `/containers`: create, show, change, delete.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -8,7 +6,8 @@ use actix_web::{
     web::{Data, Json as Answer},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{
     App,
@@ -16,55 +15,34 @@ use super::{
     error::ApiResult,
     line::note_created,
     request::{CuidPath, Json, Query},
-    terms::{OnTerms, etag, unconditional},
+    shape::SpecPatch,
+    terms::{IfMatch, OnTerms, etag, unconditional},
     view::{ContainerView, Read, StateView, StatusView},
 };
 use crate::{
-    containers::{Drift, GRACE, Outcome, container::Container, terms::Terms},
-    domain::{
-        id::Cuid,
-        spec::Spec,
-        status::{Action, Status},
-    },
+    containers::{Drift, container::Container, terms::Terms},
+    domain::{id::Cuid, json as document, port::PortMapping, spec::Spec},
     error::Error,
 };
 
-#[derive(Serialize)]
-pub(crate) struct OutcomeView {
-    cuid: Cuid,
-    status: Status,
-    changed: bool,
-    message: &'static str,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GraceQuery {
-    /// Seconds that a container may take to stop before it is killed.
-    timeout: Option<u64>,
-}
-
 /// What writes a project may overwrite one that someone edited.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct OverwriteQuery {
+    /// Write the project also where somebody edited it by hand.
     #[serde(default)]
-    overwrite: bool,
+    pub(super) overwrite: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RestartQuery {
-    timeout: Option<u64>,
-    #[serde(default)]
-    overwrite: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DeleteQuery {
+    /// Delete also a container that runs.
     #[serde(default)]
     force: bool,
+    /// Delete its volumes, too.
     #[serde(default)]
     remove_volumes: bool,
 }
@@ -74,7 +52,44 @@ pub(crate) struct DeleteQuery {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoQuery {}
 
-/// `POST /containers`
+/// The answer to a deletion.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deleted, example = json!({
+    "cuid": "c123e4567-e89b-42d3-a456-426614174000", "status": "deleted", "message": "The container was deleted",
+}))]
+pub(crate) struct DeletedView {
+    cuid: Cuid,
+    status: &'static str,
+    message: &'static str,
+}
+
+/// What `PATCH /containers/{cuid}/ports` takes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object of ports")]
+#[schema(example = json!({"ports": [{"container": 8000}]}))]
+struct PortsPatch {
+    #[schema(max_items = 100)]
+    ports: Vec<PortMapping>,
+}
+
+/// Creates a container
+///
+/// It is created and not started. An image that is not on the host is pulled; where it can't be had, nothing is left behind.
+#[utoipa::path(
+    post,
+    path = "/containers",
+    tag = "containers",
+    request_body = Spec,
+    responses((
+        status = 201,
+        description = "The container, which is there and not started",
+        body = ContainerView,
+        headers(
+            ("Location" = String, description = "Where it is shown"),
+            ("ETag" = String, description = "The revision of its configuration, for If-Match"),
+        ),
+    )),
+)]
 pub(crate) async fn create(
     request: HttpRequest,
     app: Data<App>,
@@ -94,7 +109,15 @@ pub(crate) async fn create(
     Ok(shown(HttpResponse::Created().insert_header((header::LOCATION, location)), &container))
 }
 
-/// `GET /containers/{cuid}`
+/// Shows a container
+///
+/// Its specification as it was asked for, and its state, from memory. While the engine is away `engine` and `age_ms` say so.
+#[utoipa::path(
+    get,
+    path = "/containers/{cuid}",
+    tag = "containers",
+    responses((status = 200, description = "The container", body = Read<ContainerView>, headers(("ETag" = String, description = "The revision of its configuration, for If-Match")))),
+)]
 pub(crate) async fn show(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
     let container = app.containers.get(path.0).await?;
     let shown = ContainerView::from(&container);
@@ -112,19 +135,44 @@ fn tagged(response: &mut HttpResponseBuilder, container: &Container, view: &impl
     response.insert_header((header::ETAG, etag(container.record.revision))).json(view)
 }
 
-/// `GET /containers/{cuid}/status`
+/// Shows a container's state
+#[utoipa::path(
+    get,
+    path = "/containers/{cuid}/status",
+    tag = "containers",
+    responses((status = 200, description = "Its state", body = Read<StatusView>)),
+)]
 pub(crate) async fn status(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<Read<StatusView>>> {
     let container = app.containers.get(path.0).await?;
     let shown = StatusView { cuid: path.0, state: StateView::from(&*container.state) };
     Ok(Answer(Read { shown, engine: app.containers.engine_state().into() }))
 }
 
-/// `GET /containers/{cuid}/drift`
+/// Compares a container with what was asked for
+///
+/// What differs between its specification, its `compose.yaml`, and what the engine has.
+#[utoipa::path(
+    get,
+    path = "/containers/{cuid}/drift",
+    tag = "containers",
+    responses((status = 200, description = "What differs", body = Drift)),
+)]
 pub(crate) async fn drift(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<Drift>> {
     Ok(Answer(app.containers.drift(path.0).await?))
 }
 
-/// `PATCH /containers/{cuid}`
+/// Changes a container's configuration
+///
+/// `env` and `resources` merge, and null removes a name; every other field replaces what was there. A container that runs is
+/// made anew and runs again, but for a change of `resources` alone. Where the new configuration does not come up, the old one is put back.
+#[utoipa::path(
+    patch,
+    path = "/containers/{cuid}",
+    tag = "containers",
+    params(OverwriteQuery, IfMatch),
+    request_body = SpecPatch,
+    responses((status = 200, description = "The container as it is now", body = ContainerView, headers(("ETag" = String, description = "The revision of its configuration, for If-Match")))),
+)]
 pub(crate) async fn patch(
     request: HttpRequest,
     app: Data<App>,
@@ -138,7 +186,15 @@ pub(crate) async fn patch(
     Ok(shown(&mut HttpResponse::Ok(), &container))
 }
 
-/// `PATCH /containers/{cuid}/ports`
+/// Replaces a container's ports
+#[utoipa::path(
+    patch,
+    path = "/containers/{cuid}/ports",
+    tag = "containers",
+    params(OverwriteQuery, IfMatch),
+    request_body = PortsPatch,
+    responses((status = 200, description = "The container as it is now", body = ContainerView, headers(("ETag" = String, description = "The revision of its configuration, for If-Match")))),
+)]
 pub(crate) async fn patch_ports(
     request: HttpRequest,
     app: Data<App>,
@@ -147,131 +203,40 @@ pub(crate) async fn patch_ports(
     terms: OnTerms,
     body: Json,
 ) -> ApiResult<HttpResponse> {
-    patch(request, app, path, query, terms, Json(ports_only(&body.0)?)).await
+    let PortsPatch { ports } = document::read(&body.0, |_| "INVALID_PORT")?;
+    patch(request, app, path, query, terms, Json(json!({"ports": ports}))).await
 }
 
-/// `POST /containers/{cuid}/start`
-pub(crate) async fn start(
-    request: HttpRequest,
-    app: Data<App>,
-    path: CuidPath,
-    query: Query<OverwriteQuery>,
-    terms: OnTerms,
-) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Start, GRACE, terms.overwriting(query.0.overwrite)).await
-}
-
-/// `POST /containers/{cuid}/stop`
-pub(crate) async fn stop(
-    request: HttpRequest,
-    app: Data<App>,
-    path: CuidPath,
-    query: Query<GraceQuery>,
-    terms: OnTerms,
-) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Stop, grace(query.0.timeout, "INVALID_QUERY")?, terms.0).await
-}
-
-/// `POST /containers/{cuid}/restart`
-pub(crate) async fn restart(
-    request: HttpRequest,
-    app: Data<App>,
-    path: CuidPath,
-    query: Query<RestartQuery>,
-    terms: OnTerms,
-) -> ApiResult<Answer<OutcomeView>> {
-    let RestartQuery { timeout, overwrite } = query.0;
-    let grace = grace(timeout, "INVALID_QUERY")?;
-    act(&request, app, path.0, Action::Restart, grace, terms.overwriting(overwrite)).await
-}
-
-/// `POST /containers/{cuid}/pause`
-pub(crate) async fn pause(
-    request: HttpRequest,
-    app: Data<App>,
-    path: CuidPath,
-    _: Query<NoQuery>,
-    terms: OnTerms,
-) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Pause, GRACE, terms.0).await
-}
-
-/// `POST /containers/{cuid}/unpause`
-pub(crate) async fn unpause(
-    request: HttpRequest,
-    app: Data<App>,
-    path: CuidPath,
-    _: Query<NoQuery>,
-    terms: OnTerms,
-) -> ApiResult<Answer<OutcomeView>> {
-    act(&request, app, path.0, Action::Unpause, GRACE, terms.0).await
-}
-
-/// `DELETE /containers/{cuid}`
+/// Deletes a container
+///
+/// Its folder goes with it, and its volumes where that is asked for. One that runs is deleted only by force.
+#[utoipa::path(
+    delete,
+    path = "/containers/{cuid}",
+    tag = "containers",
+    params(DeleteQuery, IfMatch),
+    responses((status = 200, description = "It is gone", body = DeletedView)),
+)]
 pub(crate) async fn delete(
     request: HttpRequest,
     app: Data<App>,
     path: CuidPath,
     query: Query<DeleteQuery>,
     terms: OnTerms,
-) -> ApiResult<Answer<Value>> {
+) -> ApiResult<Answer<DeletedView>> {
     let DeleteQuery { force, remove_volumes } = query.0;
     let deletion = async move { deleted(&app, path.0, force, remove_volumes, terms.0).await };
     to_the_end(&request, deletion).await.map(Answer)
 }
 
-async fn act(
-    request: &HttpRequest,
-    app: Data<App>,
-    cuid: Cuid,
-    action: Action,
-    grace: Duration,
-    terms: Terms,
-) -> ApiResult<Answer<OutcomeView>> {
-    to_the_end(request, async move { acted(&app, cuid, action, grace, terms).await }).await.map(Answer)
-}
-
-/// One action, and its answer.
-pub(crate) async fn acted(app: &App, cuid: Cuid, action: Action, grace: Duration, terms: Terms) -> Result<OutcomeView, Error> {
-    let Outcome { container, changed } = app.containers.act(cuid, action, grace, terms).await?;
-    let message = match (action, changed) {
-        (Action::Start, true) => "The container was started",
-        (Action::Start, false) => "The container is running already",
-        (Action::Stop, true) => "The container was stopped",
-        (Action::Stop, false) => "The container is stopped already",
-        (Action::Restart, _) => "The container was restarted",
-        (Action::Pause, _) => "The container was paused",
-        (Action::Unpause, _) => "The container was unpaused",
-        (Action::Patch | Action::Delete { .. } | Action::Exec | Action::Attach | Action::Stats, _) => "",
-    };
-    Ok(OutcomeView { cuid, status: container.state.status, changed, message })
-}
-
 /// A deletion, and its answer.
-pub(crate) async fn deleted(app: &App, cuid: Cuid, force: bool, remove_volumes: bool, terms: Terms) -> Result<Value, Error> {
+pub(crate) async fn deleted(
+    app: &App,
+    cuid: Cuid,
+    force: bool,
+    remove_volumes: bool,
+    terms: Terms,
+) -> Result<DeletedView, Error> {
     app.containers.delete(cuid, force, remove_volumes, terms).await?;
-    Ok(json!({"cuid": cuid, "status": "deleted", "message": "The container was deleted"}))
-}
-
-/// How long a stop may take, of a caller's `timeout` in seconds; `code` is for one that can't be taken.
-pub(crate) fn grace(timeout: Option<u64>, code: &'static str) -> Result<Duration, Error> {
-    match timeout {
-        None => Ok(GRACE),
-        Some(seconds @ 0..=3600) => Ok(Duration::from_secs(seconds)),
-        Some(seconds) => Err(Error::invalid(code, "timeout", "timeout: seconds from 0 to 3600", seconds)),
-    }
-}
-
-/// The patch that `{"ports": […]}` stands for; other fields are not taken here.
-fn ports_only(body: &Value) -> Result<Value, Error> {
-    let Some(fields) = body.as_object() else {
-        return Err(Error::invalid("INVALID_JSON", "body", "the body is a JSON object", Value::Null));
-    };
-    if let Some(other) = fields.keys().find(|field| *field != "ports") {
-        return Err(Error::invalid("UNKNOWN_FIELD", other, format!("there is no field {other}"), Value::Null));
-    }
-    match fields.get("ports") {
-        Some(Value::Array(_)) => Ok(body.clone()),
-        other => Err(Error::invalid("INVALID_PORT", "ports", "ports is a list", other.cloned().unwrap_or_default())),
-    }
+    Ok(DeletedView { cuid, status: "deleted", message: "The container was deleted" })
 }

@@ -1,16 +1,14 @@
 //! `/containers/{cuid}/files`: single files and folders of a container's mount, listed, written, made, deleted and moved.
 
+mod shape;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web::{Data, Json as Answer, Payload},
 };
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -19,9 +17,9 @@ use super::{
     containers::NoQuery,
     envelope::to_the_end,
     error::ApiResult,
-    files::{off_worker, required},
+    files::{Content, off_worker, required},
     request::{CuidPath, Json, Query},
-    terms::condition,
+    terms::{FileCondition, condition},
     uploads::STALL,
 };
 use crate::{
@@ -29,91 +27,28 @@ use crate::{
     error::{Error, Result, TooLarge},
     files::{
         edit::{self, Made, Writing},
-        list::{self, Entry},
+        list,
         path::RelPath,
         root::Mount,
         upload::Upload,
     },
 };
 
+use shape::{
+    DeleteQuery, EntryView, FolderQuery, FolderView, ListQuery, ListView, Move, MovedView, RemovedView, WriteQuery, WrittenView,
+};
+
 /// How many entries a page has at the most, and without being told.
 const PAGE: usize = 1000;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    #[serde(default)]
-    path: String,
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WriteQuery {
-    path: Option<String>,
-    /// Permission bits in octal.
-    mode: Option<String>,
-    #[serde(default)]
-    parents: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FolderQuery {
-    path: Option<String>,
-    #[serde(default)]
-    parents: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DeleteQuery {
-    path: Option<String>,
-    #[serde(default)]
-    recursive: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Move {
-    from: String,
-    to: String,
-    #[serde(default)]
-    overwrite: bool,
-}
-
-#[derive(Serialize)]
-pub(crate) struct ListView {
-    path: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    entries: Vec<EntryView>,
-    total: u64,
-    limit: usize,
-    next_cursor: Option<String>,
-}
-
-/// An entry. What is no UTF-8 is shown as far as it is, with all of its bytes beside it.
-#[derive(Serialize)]
-struct EntryView {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name_base64: Option<String>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    size: u64,
-    mode: String,
-    modified: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    etag: Option<String>,
-}
-
-/// `GET /containers/{cuid}/files`
+/// Lists a folder of a container's mount
+#[utoipa::path(
+    get,
+    path = "/containers/{cuid}/files",
+    tag = "files",
+    params(ListQuery),
+    responses((status = 200, description = "A page of it", body = ListView)),
+)]
 pub(crate) async fn list(app: Data<App>, path: CuidPath, query: Query<ListQuery>) -> ApiResult<Answer<ListView>> {
     let ListQuery { path: wanted, limit, cursor } = query.0;
     let wanted = RelPath::parse("path", &wanted)?;
@@ -138,7 +73,24 @@ pub(crate) async fn list(app: Data<App>, path: CuidPath, query: Query<ListQuery>
     }))
 }
 
-/// `PUT /containers/{cuid}/files`
+/// Writes a file whole
+///
+/// The body is its content, whatever its type.
+#[utoipa::path(
+    put,
+    path = "/containers/{cuid}/files",
+    tag = "files",
+    params(WriteQuery, FileCondition),
+    request_body(content = Content, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "The file that was there was replaced", body = WrittenView, headers(
+            ("ETag" = String, description = "The file's, for If-Match; not given where it is not known"),
+        )),
+        (status = 201, description = "The file is there, and was not before", body = WrittenView, headers(
+            ("ETag" = String, description = "The file's, for If-Match; not given where it is not known"),
+        )),
+    ),
+)]
 pub(crate) async fn write(
     app: Data<App>,
     path: CuidPath,
@@ -163,10 +115,15 @@ pub(crate) async fn write(
     if let Some(etag) = &written.etag {
         response.insert_header((header::ETAG, etag.as_str()));
     }
-    Ok(response.json(json!({
-        "cuid": path.0, "path": name, "type": "file", "size": written.size, "mode": octal(written.mode),
-        "modified": written.modified.map(|time| time.to_rfc3339()), "etag": written.etag,
-    })))
+    Ok(response.json(WrittenView {
+        cuid: path.0,
+        path: name,
+        kind: "file",
+        size: written.size,
+        mode: octal(written.mode),
+        modified: written.modified.map(|time| time.to_rfc3339()),
+        etag: written.etag,
+    }))
 }
 
 /// Takes the whole body to the disk, beside the mount.
@@ -188,22 +145,39 @@ async fn receive(request: &HttpRequest, mut body: Payload, folder: &std::path::P
     spool.finish().await
 }
 
-/// `DELETE /containers/{cuid}/files`
+/// Deletes a file or a folder
+#[utoipa::path(
+    delete,
+    path = "/containers/{cuid}/files",
+    tag = "files",
+    params(DeleteQuery, FileCondition),
+    responses((status = 200, description = "It is gone", body = RemovedView)),
+)]
 pub(crate) async fn delete(
     app: Data<App>,
     path: CuidPath,
     query: Query<DeleteQuery>,
     request: HttpRequest,
-) -> ApiResult<Answer<Value>> {
+) -> ApiResult<Answer<RemovedView>> {
     let DeleteQuery { path: wanted, recursive } = query.0;
     let (wanted, only) = (required(wanted)?, condition(request.headers())?);
     let name = wanted.as_str().to_owned();
     let deletion = async move { app.containers.delete_file(path.0, wanted, recursive, only).await };
     let kind = to_the_end(&request, deletion).await?;
-    Ok(Answer(json!({"cuid": path.0, "path": name, "type": kind, "status": "deleted"})))
+    Ok(Answer(RemovedView { cuid: path.0, path: name, kind, status: "deleted" }))
 }
 
-/// `POST /containers/{cuid}/files/mkdir`
+/// Makes a folder
+#[utoipa::path(
+    post,
+    path = "/containers/{cuid}/files/mkdir",
+    tag = "files",
+    params(FolderQuery),
+    responses(
+        (status = 200, description = "It was there already", body = FolderView),
+        (status = 201, description = "It is there, and was not before", body = FolderView),
+    ),
+)]
 pub(crate) async fn mkdir(
     app: Data<App>,
     path: CuidPath,
@@ -216,25 +190,32 @@ pub(crate) async fn mkdir(
     let made = to_the_end(&request, async move { app.containers.make_folder(path.0, wanted, parents).await }).await?;
     let changed = made == Made::New;
     let status = if changed { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(HttpResponse::build(status).json(json!({"cuid": path.0, "path": name, "type": "folder", "changed": changed})))
+    Ok(HttpResponse::build(status).json(FolderView { cuid: path.0, path: name, kind: "folder", changed }))
 }
 
-/// `POST /containers/{cuid}/files/move`
+/// Moves a file or a folder
+#[utoipa::path(
+    post,
+    path = "/containers/{cuid}/files/move",
+    tag = "files",
+    params(FileCondition),
+    request_body = Move,
+    responses((status = 200, description = "It is where it was to be", body = MovedView)),
+)]
 pub(crate) async fn rename(
     app: Data<App>,
     path: CuidPath,
     _: Query<NoQuery>,
     request: HttpRequest,
     body: Json,
-) -> ApiResult<Answer<Value>> {
+) -> ApiResult<Answer<MovedView>> {
     let Move { from, to, overwrite } =
         document::read(&body.0, |field| if field == "overwrite" { "INVALID_JSON" } else { "INVALID_PATH" })?;
     let (from, to, only) = (RelPath::parse("from", &from)?, RelPath::parse("to", &to)?, condition(request.headers())?);
     let names = (from.as_str().to_owned(), to.as_str().to_owned());
     let moved = to_the_end(&request, async move { app.containers.move_file(path.0, from, to, overwrite, only).await }).await?;
-    Ok(Answer(json!({
-        "cuid": path.0, "from": names.0, "to": names.1, "type": moved.kind, "etag": moved.etag, "changed": moved.changed,
-    })))
+    let (from, to) = names;
+    Ok(Answer(MovedView { cuid: path.0, from, to, kind: moved.kind, etag: moved.etag, changed: moved.changed }))
 }
 
 /// What stands in the way of a change, as clients are told.
@@ -249,32 +230,6 @@ pub(crate) fn facts(obstacle: &Obstacle) -> (StatusCode, &'static str, &'static 
             (StatusCode::PRECONDITION_FAILED, "precondition_failed", "PRECONDITION_FAILED", details)
         }
     }
-}
-
-impl From<Entry> for EntryView {
-    fn from(entry: Entry) -> Self {
-        let (name, name_base64) = text(entry.name);
-        let (target, target_base64) = entry.target.map(text).map_or((None, None), |(text, bytes)| (Some(text), bytes));
-        Self {
-            name,
-            name_base64,
-            kind: entry.kind,
-            size: entry.size,
-            mode: octal(entry.mode),
-            modified: entry.modified.map(|time| time.to_rfc3339()),
-            target,
-            target_base64,
-            etag: entry.etag,
-        }
-    }
-}
-
-/// Bytes as text; with the bytes themselves in base64, where that is not all of them.
-fn text(bytes: Vec<u8>) -> (String, Option<String>) {
-    String::from_utf8(bytes).map_or_else(
-        |error| (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(STANDARD.encode(error.as_bytes()))),
-        |text| (text, None),
-    )
 }
 
 fn octal(mode: u32) -> String {

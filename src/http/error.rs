@@ -44,7 +44,7 @@ struct More {
     backtrace: Backtrace,
 }
 
-/// The contract's error body.
+/// The contract's error body. The description's part of it stands with the codes, in `openapi::codes`.
 #[derive(Serialize)]
 pub(crate) struct ErrorBody<'a> {
     error: &'static str,

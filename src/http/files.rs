@@ -21,21 +21,92 @@ use super::{
     request::{CuidPath, Query},
 };
 use crate::{
+    domain::schema::described,
     error::{Error, Result},
     files::{archive::Packer, path::RelPath, pipe, root::Mount},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PathQuery {
+#[into_params(parameter_in = Query)]
+pub(crate) struct FileQuery {
+    /// Which file.
+    #[param(value_type = Option<FilePath>, inline, required = true, example = "boot.py")]
     path: Option<String>,
 }
 
-/// `GET /containers/{cuid}/download`
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FolderQuery {
+    /// Which folder or file; the mount itself where nothing is said.
+    #[param(value_type = Option<MountPath>, inline, example = "static")]
+    path: Option<String>,
+}
+
+/// The headers of a download that need not be whole.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes the headers, which the library reads")]
+pub(crate) struct Ranges {
+    /// The part that is wanted.
+    #[param(rename = "Range", example = "bytes=0-1023")]
+    range: Option<String>,
+    /// Give it only if its `ETag` is none of these; else the answer is 304.
+    #[param(rename = "If-None-Match", example = "\"a1:78:5f\"")]
+    if_none_match: Option<String>,
+    /// Give it only if its `ETag` is one of these; else the answer is 412.
+    #[param(rename = "If-Match", example = "*")]
+    if_match: Option<String>,
+}
+
+/// The bytes of a file.
+pub(crate) struct Content;
+
+/// A path below a container's mount, or the mount itself.
+pub(crate) struct MountPath;
+
+/// A path below a container's mount.
+pub(crate) struct FilePath;
+
+described! {
+    MountPath: {
+        "type": "string",
+        "description": "A path below the mount, or the mount itself; a leading / or /app/ is the mount.",
+        "pattern": r"^(?!\.\.(?:/|$))[^/\x00]{0,255}(?:/(?!\.\.(?:/|$))[^/\x00]{0,255})*$",
+        "maxLength": 4095,
+    }
+    FilePath: {
+        "type": "string",
+        "description": "A path below the mount; a leading / or /app/ is the mount.",
+        "pattern": r"^(?!(?:/app(?=/|$))?(?:\.?(?:/|$))*$)(?!\.\.(?:/|$))[^/\x00]{0,255}(?:/(?!\.\.(?:/|$))[^/\x00]{0,255})*$",
+        "maxLength": 4095,
+    }
+    Content: {"type": "string", "format": "binary", "description": "The bytes of a file."}
+}
+
+/// Downloads a file
+#[utoipa::path(
+    get,
+    path = "/containers/{cuid}/download",
+    tag = "files",
+    params(FileQuery, Ranges),
+    responses(
+        (status = 200, description = "The file; its type goes by its name", body = Content, content_type = "*/*", headers(
+            ("ETag" = String, description = "The file's, for If-None-Match"),
+            ("Accept-Ranges" = String, description = "bytes"),
+            ("Content-Disposition" = String, description = "The name to keep it under"),
+        )),
+        (status = 206, description = "The part that was wanted", body = Content, content_type = "*/*", headers(
+            ("Content-Range" = String, description = "Which part it is"),
+        )),
+        (status = 304, description = "The file is the one that the client has"),
+    ),
+)]
 pub(crate) async fn download(
     app: Data<App>,
     path: CuidPath,
-    query: Query<PathQuery>,
+    query: Query<FileQuery>,
     request: HttpRequest,
 ) -> ApiResult<HttpResponse> {
     let wanted = required(query.0.path)?;
@@ -65,11 +136,22 @@ pub(super) fn sent(file: NamedFile, name: &str, request: &HttpRequest) -> HttpRe
     response
 }
 
-/// `GET /containers/{cuid}/download-zip`
+/// Downloads a folder as an archive
+///
+/// It is made while it is sent.
+#[utoipa::path(
+    get,
+    path = "/containers/{cuid}/download-zip",
+    tag = "files",
+    params(FolderQuery),
+    responses((status = 200, description = "The archive", body = Content, content_type = "application/zip", headers(
+        ("Content-Disposition" = String, description = "The name to keep it under"),
+    ))),
+)]
 pub(crate) async fn download_zip(
     app: Data<App>,
     path: CuidPath,
-    query: Query<PathQuery>,
+    query: Query<FolderQuery>,
     request: HttpRequest,
 ) -> ApiResult<HttpResponse> {
     let wanted = RelPath::parse("path", query.0.path.as_deref().unwrap_or_default())?;

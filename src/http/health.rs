@@ -8,18 +8,56 @@ use actix_web::{
     web::{Data, Json as Answer},
 };
 use serde::Serialize;
-use serde_json::json;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{App, containers::NoQuery, error::ApiResult, request::Query};
-use crate::error::Error;
+use crate::{domain::id::Cuid, error::Error};
 
 /// How long the engine and Compose may take to say their versions.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// `GET /healthz`: 200, or 503 with the same body and what is wrong.
-#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, description = "all is well"), (status = 503, description = "the engine does not answer")))]
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health, example = json!({
+    "status": "ok", "version": "0.1.0", "compose_version": "2.26.1", "engine_version": "26.1.5", "containers": 3, "uptime_s": 86400,
+    "problems": [], "orphans": {"containers": [], "folders": []},
+}))]
+pub(crate) struct HealthView {
+    /// `ok`, or `unavailable` where there is a problem.
+    status: &'static str,
+    version: &'static str,
+    compose_version: Option<String>,
+    engine_version: Option<String>,
+    containers: usize,
+    uptime_s: u64,
+    /// What is wrong, in a sentence each.
+    problems: Vec<String>,
+    orphans: OrphansView,
+}
+
+/// What carries the server's marks and is nobody's.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Orphans)]
+struct OrphansView {
+    /// Containers at the engine whose label names no container of this server.
+    containers: Vec<String>,
+    /// Folders whose `container.json` can't be read.
+    folders: Vec<Cuid>,
+}
+
+/// Tells how the server is
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "server",
+    responses(
+        (status = 200, description = "All is well", body = HealthView),
+        (status = 503, description = "Something is not, such as an engine that does not answer", body = HealthView, headers(
+            ("Retry-After" = u32, description = "Seconds"),
+        )),
+    ),
+)]
 pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
     let mut problems = Vec::new();
     let engine_version = ask("the Docker Engine", app.engine.version(), &mut problems).await;
@@ -28,17 +66,18 @@ pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpRes
         problems.push(format!("the engine's events are not heard: {why}"));
     }
     let orphans = app.containers.orphaned();
-    let body = json!({
-        "status": if problems.is_empty() { "ok" } else { "unavailable" },
-        "version": env!("CARGO_PKG_VERSION"),
-        "compose_version": compose_version,
-        "engine_version": engine_version,
-        "containers": app.containers.count(),
-        "uptime_s": app.started.elapsed().as_secs(),
-        "problems": problems,
-        "orphans": {"containers": orphans.containers, "folders": orphans.folders},
-    });
-    Ok(if problems.is_empty() {
+    let well = problems.is_empty();
+    let body = HealthView {
+        status: if well { "ok" } else { "unavailable" },
+        version: env!("CARGO_PKG_VERSION"),
+        compose_version: compose_version.map(str::to_owned),
+        engine_version,
+        containers: app.containers.count(),
+        uptime_s: app.started.elapsed().as_secs(),
+        problems,
+        orphans: OrphansView { containers: orphans.containers, folders: orphans.folders },
+    };
+    Ok(if well {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "1")).json(body)

@@ -11,7 +11,7 @@
 //! might be done twice. Where a crash comes between a change and the keeping of
 //! its answer, the [`Mark`] that creations and changes of the configuration note tells them from new ones.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use actix_web::{
     Error as ActixError, HttpMessage, HttpResponse,
@@ -35,6 +35,7 @@ use super::{
     error::{ApiError, ApiResult},
     fingerprint::{Tap, Unknown, digest},
     line::note_replay,
+    places,
     request::Body,
     uploads::STALL,
 };
@@ -77,6 +78,7 @@ pub(crate) async fn once(
     match look(&app, &mut request, &key, &tap).await {
         Err(error) => Ok(answered(request, HttpResponse::from_error(error))),
         Ok(Found::Answer(response)) => Ok(answered(request, response)),
+        Ok(Found::NothingToDo) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
         Ok(Found::Nothing(turn)) => {
             let ran = app.run_apart(run(request, next, tap, turn)).await;
             ran.unwrap_or_else(|panic| Err(ApiError::from(Error::io("finish the request")(std::io::Error::other(panic))).into()))
@@ -107,9 +109,19 @@ fn key(request: &ServiceRequest) -> ApiResult<Option<String>> {
     }
 }
 
+/// Whether there is anything that would be done: another request's key doesn't change that a path, or its method, is not there.
+fn is_route(request: &ServiceRequest) -> bool {
+    static ALLOWED: LazyLock<HashMap<&str, &str>> =
+        LazyLock::new(|| places().into_iter().map(|(path, allow, _)| (path, allow)).collect());
+    let allowed = request.match_pattern().and_then(|path| ALLOWED.get(&*path).copied());
+    allowed.is_some_and(|methods| methods.split(", ").any(|method| method == request.method().as_str()))
+}
+
 /// What there is under a key.
 enum Found {
     Answer(HttpResponse),
+    /// Another request's answer, while this one is to nothing that there is.
+    NothingToDo,
     Nothing(Turn),
 }
 
@@ -132,6 +144,7 @@ async fn look(app: &App, request: &mut ServiceRequest, key: &str, tap: &Tap) -> 
             note_replay(request, kept.status, &kept.body);
             Ok(Found::Answer(replay(&kept)))
         }
+        Ok(_) | Err(Unknown::TooLong) if !is_route(request) => Ok(Found::NothingToDo),
         Ok(_) | Err(Unknown::TooLong) => {
             let message = "Another request was sent with this Idempotency-Key: a request of its own has a key of its own";
             let details = json!({"field": "Idempotency-Key", "provided": key});

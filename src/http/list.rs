@@ -5,12 +5,13 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     App,
     error::ApiResult,
     request::Query,
-    view::{Read, written},
+    view::{ContainerView, Read, written},
 };
 use crate::{
     containers::listing::{Filter, Place},
@@ -18,25 +19,51 @@ use crate::{
     error::Error,
 };
 
-#[derive(Serialize)]
+/// A page of the list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ContainerList, example = json!({"containers": [], "total": 0, "limit": 20, "next_cursor": null}))]
 pub(crate) struct ListView<'a> {
+    #[schema(value_type = Vec<ContainerView>)]
     containers: Vec<&'a RawValue>,
+    /// How many the filters leave in.
     total: usize,
     limit: usize,
+    /// Where the next page begins; null on the last one.
     next_cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Only containers in one of these statuses, with commas between them; `stopped` is the same as `exited`.
+    #[param(
+        pattern = "^(?:(?:created|running|paused|restarting|exited|stopped|dead|missing)?(?:,|$))*$",
+        example = "running,paused"
+    )]
     status: Option<String>,
+    /// Only containers with this tag.
+    #[param(example = "web")]
     tag: Option<String>,
+    /// Only containers with this label, as key=value.
+    #[param(pattern = "=", example = "team=a")]
     label: Option<String>,
+    /// How many there are on a page; 20 where nothing is said.
+    #[param(minimum = 1, maximum = 100, example = 20)]
     limit: Option<usize>,
+    /// The `next_cursor` of the page before. No container that exists throughout is missed or given twice.
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 
-/// `GET /containers`
+/// Lists containers, the newest first
+#[utoipa::path(
+    get,
+    path = "/containers",
+    tag = "containers",
+    params(ListQuery),
+    responses((status = 200, description = "A page of them", body = Read<ListView>)),
+)]
 pub(crate) async fn list(app: Data<App>, query: Query<ListQuery>) -> ApiResult<HttpResponse> {
     let (filter, after, limit) = query.0.parse()?;
     let page = app.containers.list(&filter, after, limit).await?;

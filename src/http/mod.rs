@@ -7,6 +7,7 @@ mod auth;
 mod batch;
 mod containers;
 mod deploys;
+mod docs;
 mod entries;
 mod envelope;
 mod error;
@@ -17,6 +18,7 @@ mod fingerprint;
 mod health;
 mod idempotency;
 mod inspect;
+mod lifecycle;
 mod line;
 mod list;
 mod logs;
@@ -25,6 +27,7 @@ mod openapi;
 mod recordings;
 mod request;
 mod sessions;
+mod shape;
 mod socket;
 mod stats;
 mod stream;
@@ -171,20 +174,30 @@ fn notice_the_vanished(connection: &dyn Any) {
     }
 }
 
-/// Every route. What may be read by GET may be asked after by HEAD.
+/// A path, the methods that it has, and who answers them.
+type Place = (&'static str, &'static str, Vec<Route>);
+
 fn routes(config: &mut ServiceConfig) {
-    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let (get, post, patch, delete) = (web::get, web::post, web::patch, web::delete);
-    let mut at = |path: &str, allow: &'static str, routes: Vec<Route>| {
+    for (path, allow, routes) in places() {
         let other = web::to(move |request: HttpRequest| wrong_method(request, allow));
         config.service(routes.into_iter().fold(web::resource(path), Resource::route).default_service(other));
-    };
+    }
+}
+
+/// Every route. What may be read by GET may be asked after by HEAD. Each is in the description, too: see `openapi`.
+fn places() -> Vec<Place> {
+    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
+    let (get, post, patch, delete) = (web::get, web::post, web::patch, web::delete);
+    let mut places: Vec<Place> = Vec::new();
+    let mut at = |path, allow, routes| places.push((path, allow, routes));
     at("/healthz", "GET, HEAD", vec![read().to(health::show)]);
     at("/events", "GET, HEAD", vec![read().to(events::follow)]);
     at("/livez", "GET, HEAD", vec![read().to(health::alive)]);
     at("/metrics", "GET, HEAD", vec![read().to(metrics::show)]);
     at("/actions", "GET, HEAD", vec![read().to(actions::list)]);
     at("/openapi.json", "GET, HEAD", vec![read().to(openapi::show)]);
+    at("/docs", "GET, HEAD", vec![read().to(docs::page)]);
+    at("/docs/{file}", "GET, HEAD", vec![read().to(docs::file)]);
     at("/containers", "GET, HEAD, POST", vec![read().to(list::list), post().to(containers::create)]);
     at(
         "/containers/{cuid}",
@@ -201,11 +214,11 @@ fn routes(config: &mut ServiceConfig) {
     at("/containers/batch/delete", "POST", vec![post().to(batch::delete)]);
     at("/containers/{cuid}/status", "GET, HEAD", vec![read().to(containers::status)]);
     at("/containers/{cuid}/ports", "PATCH", vec![patch().to(containers::patch_ports)]);
-    at("/containers/{cuid}/start", "POST", vec![post().to(containers::start)]);
-    at("/containers/{cuid}/stop", "POST", vec![post().to(containers::stop)]);
-    at("/containers/{cuid}/restart", "POST", vec![post().to(containers::restart)]);
-    at("/containers/{cuid}/pause", "POST", vec![post().to(containers::pause)]);
-    at("/containers/{cuid}/unpause", "POST", vec![post().to(containers::unpause)]);
+    at("/containers/{cuid}/start", "POST", vec![post().to(lifecycle::start)]);
+    at("/containers/{cuid}/stop", "POST", vec![post().to(lifecycle::stop)]);
+    at("/containers/{cuid}/restart", "POST", vec![post().to(lifecycle::restart)]);
+    at("/containers/{cuid}/pause", "POST", vec![post().to(lifecycle::pause)]);
+    at("/containers/{cuid}/unpause", "POST", vec![post().to(lifecycle::unpause)]);
     at("/containers/{cuid}/upload-zip", "POST", vec![post().to(deploys::upload_zip)]);
     at("/containers/{cuid}/deploys", "GET, HEAD", vec![read().to(deploys::list)]);
     at("/containers/{cuid}/rollback", "POST", vec![post().to(deploys::rollback)]);
@@ -232,6 +245,7 @@ fn routes(config: &mut ServiceConfig) {
         vec![read().to(recordings::download), delete().to(recordings::remove)],
     );
     at("/ws/{cuid}", "GET", vec![get().to(terminal::open)]);
+    places
 }
 
 async fn no_route(request: HttpRequest) -> ApiResult<&'static str> {

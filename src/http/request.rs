@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use crate::{
-    domain::id::Cuid,
+    domain::{id::Cuid, schema::described},
     error::{Error, TooLarge},
 };
 
@@ -43,6 +43,10 @@ impl TryFrom<String> for Flag {
             _ => Err("expected 1, true, 0 or false"),
         }
     }
+}
+
+described! {
+    Flag: {"type": "string", "enum": ["1", "true", "0", "false"]}
 }
 
 /// The body, where it is not a file's.

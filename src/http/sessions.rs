@@ -1,9 +1,12 @@
 //! `/containers/{cuid}/sessions`: a container's terminals, and the end of one.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{
+    HttpRequest,
+    web::{Data, Json as Answer},
+};
 use chrono::{DateTime, Local};
 use serde::Serialize;
-use serde_json::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -13,12 +16,14 @@ use super::{
     request::{CuidPath, Query},
 };
 use crate::{
+    domain::id::Cuid,
     error::Error,
     terminal::{Listed, Mode},
 };
 
 /// A session as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
 struct SessionView {
     session: Uuid,
     /// Null before its program runs.
@@ -38,19 +43,55 @@ struct SessionView {
     exit_code: Option<i64>,
 }
 
-/// `GET /containers/{cuid}/sessions`
-pub(crate) async fn list(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
-    app.containers.get(path.0).await?;
-    let sessions: Vec<SessionView> = app.sessions.list(path.0).into_iter().map(SessionView::from).collect();
-    Ok(HttpResponse::Ok().json(json!({"cuid": path.0, "sessions": sessions})))
+/// A container's terminals.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sessions, example = json!({"cuid": "c123e4567-e89b-42d3-a456-426614174000", "sessions": [{
+    "session": "7d444840-9dc0-41d1-b245-5ffdce74fad2", "mode": "shell", "tty": true, "state": "attached",
+    "started_at": "2024-01-20T15:30:00+01:00", "clients": 1, "watchers": 0, "cols": 80, "rows": 24, "first_offset": 0,
+    "next_offset": 512, "exit_code": null,
+}]}))]
+pub(crate) struct SessionsView {
+    cuid: Cuid,
+    sessions: Vec<SessionView>,
 }
 
-/// `DELETE /containers/{cuid}/sessions/{session}`
-pub(crate) async fn end(app: Data<App>, path: CuidPath, _: Query<NoQuery>, request: HttpRequest) -> ApiResult<HttpResponse> {
+/// A terminal that was ended.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionEnded, example = json!({
+    "session": "7d444840-9dc0-41d1-b245-5ffdce74fad2", "status": "ended", "exit_code": 129,
+}))]
+pub(crate) struct EndedView {
+    session: Uuid,
+    status: &'static str,
+    /// Null where nothing ran.
+    exit_code: Option<i64>,
+}
+
+/// Lists a container's terminals
+#[utoipa::path(
+    get,
+    path = "/containers/{cuid}/sessions",
+    tag = "terminals",
+    responses((status = 200, description = "Those that there are", body = SessionsView)),
+)]
+pub(crate) async fn list(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<Answer<SessionsView>> {
+    app.containers.get(path.0).await?;
+    let sessions = app.sessions.list(path.0).into_iter().map(SessionView::from).collect();
+    Ok(Answer(SessionsView { cuid: path.0, sessions }))
+}
+
+/// Ends a terminal, and all that it started
+#[utoipa::path(
+    delete,
+    path = "/containers/{cuid}/sessions/{session}",
+    tag = "terminals",
+    responses((status = 200, description = "It has ended", body = EndedView)),
+)]
+pub(crate) async fn end(app: Data<App>, path: CuidPath, _: Query<NoQuery>, request: HttpRequest) -> ApiResult<Answer<EndedView>> {
     app.containers.get(path.0).await?;
     let session = id(&request)?;
     let exit_code = app.sessions.end(path.0, session).await?;
-    Ok(HttpResponse::Ok().json(json!({"session": session, "status": "ended", "exit_code": exit_code})))
+    Ok(Answer(EndedView { session, status: "ended", exit_code }))
 }
 
 /// The session in the path.

@@ -28,26 +28,52 @@ use crate::{
     terminal::{Mode, Open, Origin, Recorded, SessionEnd, Speaker, View, Viewer, framing::Framing},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct TerminalQuery {
+    /// Absent: `shell` where `cols` or `rows` is given; else a client that speaks first gets `exec`, and one that listens `attach`.
+    #[param(inline)]
     mode: Option<Mode>,
+    #[param(minimum = 1, maximum = 1000, example = 80)]
     cols: Option<u16>,
+    #[param(minimum = 1, maximum = 1000, example = 24)]
     rows: Option<u16>,
+    /// The program instead of bash or sh.
+    #[param(pattern = r"^[^\x00]+$", example = "/bin/sh")]
     shell: Option<String>,
+    #[param(pattern = r"^[^\x00]+$", example = "root")]
     user: Option<String>,
+    /// An absolute path; `/app` where nothing is said.
+    #[param(pattern = r"^/[^\x00]*$", example = "/tmp")]
     cwd: Option<String>,
     /// The session to come back to.
     session: Option<Uuid>,
     /// The first byte of its output that is wanted.
     offset: Option<u64>,
+    /// Look at a session without taking part in it.
+    #[param(inline)]
     watch: Option<Flag>,
     /// Whether output carries offsets; a binary message always does.
     #[serde(default)]
+    #[param(inline)]
     offsets: Flag,
 }
 
-/// `GET /ws/{cuid}`
+/// Opens a terminal over a WebSocket
+///
+/// The request is a WebSocket's handshake (RFC 6455), without which it is 400. Messages are JSON, one a text frame: a client sends `stdin`,
+/// `resize`, `signal` and `close`, and gets `ready`, `stdout`, `stderr`, `exit` and `error`. With the subprotocol `berth.v1.binary`,
+/// output comes as binary messages. `session` and `offset` come back to one that goes on.
+#[utoipa::path(
+    get,
+    path = "/ws/{cuid}",
+    tag = "terminals",
+    params(TerminalQuery),
+    responses((status = 101, description = "The connection is a WebSocket from here on", headers(
+        ("Sec-WebSocket-Protocol" = String, description = "berth.v1.binary, where it was asked for"),
+    ))),
+)]
 pub(crate) async fn open(
     app: Data<App>,
     path: CuidPath,

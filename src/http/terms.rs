@@ -13,9 +13,40 @@ use serde_json::Value;
 use super::error::ApiError;
 use crate::{
     containers::terms::{Mark, Terms},
+    domain::schema::described,
     error::Error,
     files::condition::{Condition, Tags},
 };
+
+/// A list of entity tags, or any of them.
+pub(crate) struct EntityTags;
+
+described! {
+    EntityTags: {"type": "string", "pattern": r#"^(?:\*|(?:W/)?"[!#-~]*"(?: *, *(?:W/)?"[!#-~]*")*)$"#}
+}
+
+/// The header of a change to a container that is made only at a revision that its caller knows.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes the header; `OnTerms` reads it")]
+pub(crate) struct IfMatch {
+    /// Make the change only at one of these revisions, as answers' `ETag` has them; at any other it is 412.
+    #[param(rename = "If-Match", value_type = Option<EntityTags>, inline, example = "\"3\"")]
+    if_match: Option<String>,
+}
+
+/// The headers of a change to a file that is made only where the file is as its caller knows it.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes the headers; `condition` reads them")]
+pub(crate) struct FileCondition {
+    /// Make the change only if the file's `ETag` is one of these; `*` is any file that is there. Else it is 412.
+    #[param(rename = "If-Match", value_type = Option<EntityTags>, inline, example = "*")]
+    if_match: Option<String>,
+    /// Make the change only if the file's `ETag` is none of these; with `*`, only if nothing is there. Else it is 412.
+    #[param(rename = "If-None-Match", value_type = Option<EntityTags>, inline, example = "*")]
+    if_none_match: Option<String>,
+}
 
 /// The terms that stand in a request's headers.
 pub(crate) struct OnTerms(pub(crate) Terms);

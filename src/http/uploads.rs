@@ -14,9 +14,27 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
+    domain::schema::described,
     error::{Error, Result, TooLarge},
     files::upload::{Spool, Upload},
 };
+
+/// The body that is an archive.
+pub(super) struct Archive;
+
+/// The form that has one.
+pub(super) struct ArchiveForm;
+
+described! {
+    Archive: {"type": "string", "format": "binary", "description": "A zip archive."}
+    ArchiveForm: {
+        "type": "object",
+        "description": "A form with one file, by whatever name.",
+        "required": ["file"],
+        "properties": {"file": {"type": "string", "format": "binary", "description": "A zip archive."}},
+        "additionalProperties": false,
+    }
+}
 
 /// Takes an archive of up to `limit` bytes into `folder`.
 ///

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use chrono::{DateTime, FixedOffset, Local};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
+use utoipa::ToSchema;
 
 use crate::{
     containers::{EngineState, container::Container},
@@ -36,18 +37,25 @@ struct SpecView {
 }
 
 /// What `status` answers, and part of every container.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = State)]
 pub(crate) struct StateView {
     status: Status,
     started_at: Option<DateTime<FixedOffset>>,
     finished_at: Option<DateTime<FixedOffset>>,
     exit_code: Option<i64>,
+    /// Docker's word for what its health check says; null without one.
+    #[schema(example = "healthy")]
     health: Option<String>,
     restart_count: i64,
     ip_address: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ContainerStatus, example = json!({
+    "cuid": "c123e4567-e89b-42d3-a456-426614174000", "status": "running", "started_at": "2024-01-20T15:30:02+01:00", "finished_at": null,
+    "exit_code": null, "health": null, "restart_count": 0, "ip_address": "10.64.0.2",
+}))]
 pub(crate) struct StatusView {
     pub(crate) cuid: Cuid,
     #[serde(flatten)]
@@ -55,16 +63,18 @@ pub(crate) struct StatusView {
 }
 
 /// Where the engine went away: that it did, and how long ago it said what an answer shows. Else nothing.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Engine)]
 pub(crate) struct EngineView {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "unavailable")]
     engine: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age_ms: Option<u64>,
 }
 
 /// An answer of a read: what it shows, and how much that can be relied on.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Read<T> {
     #[serde(flatten)]
     pub(crate) shown: T,
@@ -73,12 +83,14 @@ pub(crate) struct Read<T> {
 }
 
 /// A published port; where the engine picks the host's, it is known while the container runs.
-#[derive(Serialize)]
-struct PortView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Port)]
+pub(super) struct PortView {
     container: u16,
     host: Option<u16>,
     protocol: Protocol,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     host_ip: Option<IpAddr>,
 }
 

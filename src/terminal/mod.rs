@@ -42,6 +42,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -54,8 +55,9 @@ use crate::{
 pub const MAX_SIZE: u16 = 1000;
 
 /// What a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TerminalMode)]
 pub enum Mode {
     /// An interactive shell on a TTY.
     Shell,

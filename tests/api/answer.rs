@@ -53,7 +53,7 @@ impl Answer {
     pub(crate) fn checked(self) -> Self {
         let id = self.headers.get("x-request-id").expect("a request id").to_str().unwrap();
         assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 4);
-        let is_error = self.status.as_u16() >= 400 && !self.bytes.starts_with(br#"{"compose_version"#);
+        let is_error = self.status.as_u16() >= 400 && !self.bytes.starts_with(br#"{"status":"unavailable""#);
         if is_error {
             let body = self.json();
             assert_eq!(body["status"], self.status.as_u16(), "{body}");

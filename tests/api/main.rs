@@ -12,6 +12,7 @@ mod containers;
 mod crashes;
 mod deploy_crashes;
 mod deploys;
+mod description;
 mod disk;
 mod downloads;
 mod drift;

@@ -12,6 +12,7 @@ use std::{
 
 use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::plan::HISTORY;
 use crate::{
@@ -23,8 +24,9 @@ use crate::{
 const DEPLOYS: &str = "deploys";
 
 /// What becomes of what is in the folder already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = DeployMode)]
 pub enum Mode {
     /// What the archive does not name stays.
     Merge,

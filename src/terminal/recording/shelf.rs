@@ -16,6 +16,7 @@ use std::{
 
 use chrono::{DateTime, Local, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::cast::whole_lines;
@@ -25,7 +26,8 @@ use crate::terminal::Mode;
 const BEGAN: usize = "20240120T143000.123Z".len();
 
 /// What is kept of a session besides its output.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = RecordingDocument)]
 pub struct Document {
     pub session: Uuid,
     pub state: State,
@@ -52,8 +54,9 @@ pub struct Document {
 }
 
 /// How far a recording is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = RecordingState)]
 pub enum State {
     /// The session goes on.
     Recording,
