@@ -15,7 +15,7 @@ from report import ROOT, TABLE, machine, write
 
 SUBJECTS = [
     "startup", "steps", "starts", "creates", "by_hand", "unpack", "pack", "keystrokes", "prompt", "throughput", "idle", "stalled",
-    "dropped", "requests",
+    "dropped", "followed", "requests",
 ]
 THOUSAND = "performance-thousand.md"
 

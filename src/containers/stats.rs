@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::{
     sync::watch::{Receiver, Sender, channel},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -85,8 +85,10 @@ impl Containers {
     /// # Errors
     /// [`Error::EngineUnavailable`].
     pub async fn all_stats(&self) -> Result<Vec<(Cuid, Pair)>> {
+        let began = Instant::now();
         let first = self.look_at_all().await?;
-        sleep(WINDOW).await;
+        // In the same order, so that each is looked at again after as long.
+        sleep_until(began + WINDOW).await;
         let second = self.look_at_all().await?;
         Ok(pairs(&first, &second))
     }

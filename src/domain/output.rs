@@ -1,5 +1,7 @@
 //! What a program has printed, up to a bound, and how it is written where only text can be.
 
+use std::fmt;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 /// The most that is kept of each stream, in bytes.
@@ -13,7 +15,7 @@ pub struct Printed {
 }
 
 /// One stream, up to [`KEPT`] bytes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Captured {
     bytes: Vec<u8>,
     truncated: bool,
@@ -40,6 +42,13 @@ impl Captured {
 
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+impl fmt::Debug for Captured {
+    /// Only how much it is: it may be ten megabytes, and is nothing for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.bytes.len())
     }
 }
 

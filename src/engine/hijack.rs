@@ -44,6 +44,7 @@ type Socket = Box<dyn Wire>;
 /// An answer's bytes. The connection is its own, and closed with it: so the engine stops, too, also where it had nothing to say.
 pub(super) struct Bytes {
     body: Incoming,
+    endless: bool,
     _connection: AbortOnDropHandle<()>,
 }
 
@@ -51,9 +52,10 @@ impl Bytes {
     /// The next bytes; `None` at the end. Cancelling it loses nothing.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`] where the connection broke off.
+    /// [`Error::EngineUnavailable`] where the connection broke off, or the engine hangs in an answer that has an end.
     pub(super) async fn next(&mut self) -> Result<Option<bytes::Bytes>> {
-        while let Some(frame) = self.body.frame().await {
+        let patience = if self.endless { Duration::MAX } else { PATIENCE };
+        while let Some(frame) = timeout(patience, self.body.frame()).await.map_err(unavailable)? {
             if let Ok(bytes) = frame.map_err(unavailable)?.into_data() {
                 return Ok(Some(bytes));
             }
@@ -73,7 +75,7 @@ pub(super) async fn get(host: &str, path: &str, endless: bool) -> Result<Bytes> 
     if response.status() != StatusCode::OK {
         return Err(refusal(response).await);
     }
-    Ok(Bytes { body: response.into_body(), _connection: connection })
+    Ok(Bytes { body: response.into_body(), endless, _connection: connection })
 }
 
 /// Posts `body` to `path` of the engine at `host` (`unix://` or `tcp://`), and takes the connection over.

@@ -50,9 +50,9 @@ impl Stamp {
         left.to_std().unwrap_or_default().min(Duration::from_secs(365 * 86_400))
     }
 
-    /// As the engine takes it in queries: seconds, and their fraction.
+    /// As the engine takes it in queries: seconds since 1970, before which it knows of none, and their fraction.
     pub fn to_query(self) -> String {
-        let time = self.time();
+        let time = self.time().max(DateTime::UNIX_EPOCH.into());
         format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos())
     }
 }
@@ -257,6 +257,7 @@ mod tests {
         let stamp = Stamp::parse(b"2026-01-02T04:04:05.000000006+01:00").unwrap();
         assert_eq!(stamp.as_str(), "2026-01-02T03:04:05.000000006Z");
         assert_eq!(stamp.to_query(), "1767323045.000000006");
+        assert_eq!(Stamp::parse(b"1960-01-02T03:04:05.000000006Z").unwrap().to_query(), "0.000000000");
         assert!(Stamp::parse(b"yesterday").is_none());
     }
 }

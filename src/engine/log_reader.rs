@@ -44,6 +44,7 @@ pub struct Run {
     pub container: String,
     /// When it was started last, if ever.
     pub started: Option<DateTime<Utc>>,
+    /// Whether its main process is there, and not only about to be started again by its restart policy.
     pub running: bool,
 }
 
@@ -84,7 +85,7 @@ impl Engine {
                 .and_then(|at| DateTime::parse_from_rfc3339(&at).ok())
                 .map(|at| at.to_utc())
                 .filter(|at| at.timestamp() > 0),
-            running: state.running == Some(true),
+            running: state.running == Some(true) && state.restarting != Some(true),
         }))
     }
 

@@ -186,66 +186,84 @@ fn routes(config: &mut ServiceConfig) {
 
 /// Every route. What may be read by GET may be asked after by HEAD. Each is in the description, too: see `openapi`.
 fn places() -> Vec<Place> {
-    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let (get, post, patch, delete) = (web::get, web::post, web::patch, web::delete);
-    let mut places: Vec<Place> = Vec::new();
-    let mut at = |path, allow, routes| places.push((path, allow, routes));
-    at("/healthz", "GET, HEAD", vec![read().to(health::show)]);
-    at("/events", "GET, HEAD", vec![read().to(events::follow)]);
-    at("/livez", "GET, HEAD", vec![read().to(health::alive)]);
-    at("/metrics", "GET, HEAD", vec![read().to(metrics::show)]);
-    at("/actions", "GET, HEAD", vec![read().to(actions::list)]);
-    at("/openapi.json", "GET, HEAD", vec![read().to(openapi::show)]);
-    at("/docs", "GET, HEAD", vec![read().to(docs::page)]);
-    at("/docs/{file}", "GET, HEAD", vec![read().to(docs::file)]);
-    at("/containers", "GET, HEAD, POST", vec![read().to(list::list), post().to(containers::create)]);
-    at(
-        "/containers/{cuid}",
-        "GET, HEAD, PATCH, DELETE",
-        vec![read().to(containers::show), patch().to(containers::patch), delete().to(containers::delete)],
-    );
-    at("/containers/{cuid}/drift", "GET, HEAD", vec![read().to(containers::drift)]);
-    // Before the calls on one container: batch is no cuid.
-    at("/containers/batch/start", "POST", vec![post().to(batch::start)]);
-    at("/containers/batch/stop", "POST", vec![post().to(batch::stop)]);
-    at("/containers/batch/restart", "POST", vec![post().to(batch::restart)]);
-    at("/containers/batch/pause", "POST", vec![post().to(batch::pause)]);
-    at("/containers/batch/unpause", "POST", vec![post().to(batch::unpause)]);
-    at("/containers/batch/delete", "POST", vec![post().to(batch::delete)]);
-    at("/containers/{cuid}/status", "GET, HEAD", vec![read().to(containers::status)]);
-    at("/containers/{cuid}/ports", "PATCH", vec![patch().to(containers::patch_ports)]);
-    at("/containers/{cuid}/start", "POST", vec![post().to(lifecycle::start)]);
-    at("/containers/{cuid}/stop", "POST", vec![post().to(lifecycle::stop)]);
-    at("/containers/{cuid}/restart", "POST", vec![post().to(lifecycle::restart)]);
-    at("/containers/{cuid}/pause", "POST", vec![post().to(lifecycle::pause)]);
-    at("/containers/{cuid}/unpause", "POST", vec![post().to(lifecycle::unpause)]);
-    at("/containers/{cuid}/upload-zip", "POST", vec![post().to(deploys::upload_zip)]);
-    at("/containers/{cuid}/deploys", "GET, HEAD", vec![read().to(deploys::list)]);
-    at("/containers/{cuid}/rollback", "POST", vec![post().to(deploys::rollback)]);
-    at("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]);
-    at("/containers/{cuid}/download-zip", "GET, HEAD", vec![read().to(files::download_zip)]);
-    at(
-        "/containers/{cuid}/files",
-        "GET, HEAD, PUT, DELETE",
-        vec![read().to(entries::list), web::put().to(entries::write), delete().to(entries::delete)],
-    );
-    at("/containers/{cuid}/files/mkdir", "POST", vec![post().to(entries::mkdir)]);
-    at("/containers/{cuid}/files/move", "POST", vec![post().to(entries::rename)]);
-    at("/containers/{cuid}/exec", "POST", vec![post().to(exec::run)]);
-    at("/stats", "GET, HEAD", vec![read().to(stats::all)]);
-    at("/containers/{cuid}/stats", "GET, HEAD", vec![read().to(stats::show)]);
-    at("/containers/{cuid}/inspect", "GET, HEAD", vec![read().to(inspect::show)]);
-    at("/containers/{cuid}/logs", "GET, HEAD", vec![read().to(logs::show)]);
-    at("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]);
-    at("/containers/{cuid}/sessions/{session}", "DELETE", vec![delete().to(sessions::end)]);
-    at("/containers/{cuid}/recordings", "GET, HEAD", vec![read().to(recordings::list)]);
-    at(
-        "/containers/{cuid}/recordings/{session}",
-        "GET, HEAD, DELETE",
-        vec![read().to(recordings::download), delete().to(recordings::remove)],
-    );
-    at("/ws/{cuid}", "GET", vec![get().to(terminal::open)]);
-    places
+    [of_the_server(), of_containers(), of_what_is_in_them()].into_iter().flatten().collect()
+}
+
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// What is no single container's.
+fn of_the_server() -> Vec<Place> {
+    vec![
+        ("/healthz", "GET, HEAD", vec![read().to(health::show)]),
+        ("/events", "GET, HEAD", vec![read().to(events::follow)]),
+        ("/livez", "GET, HEAD", vec![read().to(health::alive)]),
+        ("/metrics", "GET, HEAD", vec![read().to(metrics::show)]),
+        ("/actions", "GET, HEAD", vec![read().to(actions::list)]),
+        ("/openapi.json", "GET, HEAD", vec![read().to(openapi::show)]),
+        ("/docs", "GET, HEAD", vec![read().to(docs::page)]),
+        ("/docs/{file}", "GET, HEAD", vec![read().to(docs::file)]),
+        ("/stats", "GET, HEAD", vec![read().to(stats::all)]),
+    ]
+}
+
+/// Containers and their lives.
+fn of_containers() -> Vec<Place> {
+    vec![
+        ("/containers", "GET, HEAD, POST", vec![read().to(list::list), web::post().to(containers::create)]),
+        (
+            "/containers/{cuid}",
+            "GET, HEAD, PATCH, DELETE",
+            vec![read().to(containers::show), web::patch().to(containers::patch), web::delete().to(containers::delete)],
+        ),
+        ("/containers/{cuid}/status", "GET, HEAD", vec![read().to(containers::status)]),
+        ("/containers/{cuid}/drift", "GET, HEAD", vec![read().to(containers::drift)]),
+        // Before the calls on one container: batch is no cuid.
+        ("/containers/batch/start", "POST", vec![web::post().to(batch::start)]),
+        ("/containers/batch/stop", "POST", vec![web::post().to(batch::stop)]),
+        ("/containers/batch/restart", "POST", vec![web::post().to(batch::restart)]),
+        ("/containers/batch/pause", "POST", vec![web::post().to(batch::pause)]),
+        ("/containers/batch/unpause", "POST", vec![web::post().to(batch::unpause)]),
+        ("/containers/batch/delete", "POST", vec![web::post().to(batch::delete)]),
+        ("/containers/{cuid}/ports", "PATCH", vec![web::patch().to(containers::patch_ports)]),
+        ("/containers/{cuid}/start", "POST", vec![web::post().to(lifecycle::start)]),
+        ("/containers/{cuid}/stop", "POST", vec![web::post().to(lifecycle::stop)]),
+        ("/containers/{cuid}/restart", "POST", vec![web::post().to(lifecycle::restart)]),
+        ("/containers/{cuid}/pause", "POST", vec![web::post().to(lifecycle::pause)]),
+        ("/containers/{cuid}/unpause", "POST", vec![web::post().to(lifecycle::unpause)]),
+    ]
+}
+
+/// Their files, and what goes on in them.
+fn of_what_is_in_them() -> Vec<Place> {
+    vec![
+        ("/containers/{cuid}/upload-zip", "POST", vec![web::post().to(deploys::upload_zip)]),
+        ("/containers/{cuid}/deploys", "GET, HEAD", vec![read().to(deploys::list)]),
+        ("/containers/{cuid}/rollback", "POST", vec![web::post().to(deploys::rollback)]),
+        ("/containers/{cuid}/download", "GET, HEAD", vec![read().to(files::download)]),
+        ("/containers/{cuid}/download-zip", "GET, HEAD", vec![read().to(files::download_zip)]),
+        (
+            "/containers/{cuid}/files",
+            "GET, HEAD, PUT, DELETE",
+            vec![read().to(entries::list), web::put().to(entries::write), web::delete().to(entries::delete)],
+        ),
+        ("/containers/{cuid}/files/mkdir", "POST", vec![web::post().to(entries::mkdir)]),
+        ("/containers/{cuid}/files/move", "POST", vec![web::post().to(entries::rename)]),
+        ("/containers/{cuid}/exec", "POST", vec![web::post().to(exec::run)]),
+        ("/containers/{cuid}/stats", "GET, HEAD", vec![read().to(stats::show)]),
+        ("/containers/{cuid}/inspect", "GET, HEAD", vec![read().to(inspect::show)]),
+        ("/containers/{cuid}/logs", "GET, HEAD", vec![read().to(logs::show)]),
+        ("/containers/{cuid}/sessions", "GET, HEAD", vec![read().to(sessions::list)]),
+        ("/containers/{cuid}/sessions/{session}", "DELETE", vec![web::delete().to(sessions::end)]),
+        ("/containers/{cuid}/recordings", "GET, HEAD", vec![read().to(recordings::list)]),
+        (
+            "/containers/{cuid}/recordings/{session}",
+            "GET, HEAD, DELETE",
+            vec![read().to(recordings::download), web::delete().to(recordings::remove)],
+        ),
+        ("/ws/{cuid}", "GET", vec![web::get().to(terminal::open)]),
+    ]
 }
 
 async fn no_route(request: HttpRequest) -> ApiResult<&'static str> {

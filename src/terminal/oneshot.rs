@@ -90,12 +90,13 @@ impl Sessions {
             started => started?,
         };
         let ended = running.see_through(spec.timeout.duration(), &self.shutdown).await;
+        let after = began.elapsed();
         // Nobody is left to write more once all has ended.
         let Running { program, output, printed, .. } = &mut running;
         let rest = timeout(REST, collect(output, printed));
         let (_, _) = tokio::join!(program.end(), rest);
         if let End::Late = ended? {
-            return Err(Error::ExecTimeout { after: began.elapsed(), printed: Box::new(running.printed) });
+            return Err(Error::ExecTimeout { after, printed: Box::new(running.printed) });
         }
         let exit_code = running.program.exit_code().await?;
         self.finished(cuid, marker, spec, before, Ran { exit_code, printed: running.printed, duration: began.elapsed() }).await
