@@ -56,34 +56,42 @@ pub(crate) struct ActionsView {
 
 /// A line of the action log. Fields that don't apply are left out.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub(crate) struct ActionView {
     /// When the request came; of a terminal's end, when that was.
     #[schema(format = DateTime, example = "2024-01-20T15:30:00+01:00")]
+    #[serde(default)]
     timestamp: String,
     #[schema(example = "123e4567-e89b-12d3-a456-426614174000")]
+    #[serde(default)]
     request_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     /// The address that it came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     remote: Option<String>,
+    #[serde(default)]
     method: String,
     /// Without the query, and without credentials.
+    #[serde(default)]
     path: String,
     /// What the call is called, such as `create`; `none` where there is no such call.
     #[schema(example = "create")]
+    #[serde(default)]
     action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cuid: Option<String>,
     /// The answer's; 499 where the client went away before it.
+    #[serde(default)]
     status: u16,
+    #[serde(default)]
     duration_ms: u64,
     /// Of the bodies.
+    #[serde(default)]
     bytes_in: u64,
+    #[serde(default)]
     bytes_out: u64,
     /// Nothing was done: it got the answer of an earlier request with the same idempotency key.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
     /// The error's id, where it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +112,6 @@ pub(crate) struct ActionView {
 
 /// What the end of a terminal's session has in addition.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub(crate) struct TerminalPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
@@ -118,7 +125,7 @@ pub(crate) struct TerminalPart {
     recording: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recording_file: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     recording_truncated: bool,
 }
 
