@@ -210,7 +210,7 @@ impl Follower {
     /// What is next; waits where there is nothing. Cancelling it loses nothing.
     pub async fn next(&mut self) -> News {
         loop {
-            if let Some(news) = self.ready() {
+            if let Some(news) = self.known() {
                 return news;
             }
             // The sender is there as long as we are.
@@ -223,7 +223,8 @@ impl Follower {
         self.events.id(self.last)
     }
 
-    fn ready(&mut self) -> Option<News> {
+    /// What is next, where it has happened already.
+    pub fn known(&mut self) -> Option<News> {
         let memory = self.events.memory();
         let forgotten = memory.last - memory.kept.len() as u64;
         if self.lost || self.last < forgotten {

@@ -8,8 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     App,
     error::ApiResult,
-    request::Query,
-    stream::{Batch, Format, answer},
+    request::{Flag, Query},
+    stream::{Batch, Format, ServerSentEvent, answer},
 };
 use crate::{
     domain::id::Cuid,
@@ -28,6 +28,9 @@ pub(crate) struct EventsQuery {
     kind: Option<String>,
     /// The id of the last event that is known: what happened since comes first. The same as the header, which wins.
     after: Option<String>,
+    /// Whether to wait for what happens; else the stream ends with what is known.
+    #[param(value_type = bool, default = true)]
+    follow: Option<Flag>,
 }
 
 #[derive(IntoParams)]
@@ -60,7 +63,7 @@ struct Filter {
 #[utoipa::path(
     get, path = "/events", tag = "live", params(EventsQuery, LastEventId),
     responses((status = 200, description = "the events, without end", content(
-        (Event = "text/event-stream"),
+        (ServerSentEvent = "text/event-stream"),
         (Event = "application/x-ndjson"),
     )))
 )]
@@ -69,11 +72,13 @@ pub(crate) async fn follow(app: Data<App>, query: Query<EventsQuery>, request: H
     let header = request.headers().get("Last-Event-ID").and_then(|id| id.to_str().ok());
     let follower = app.events.follow(header.or(query.0.after.as_deref()).filter(|after| !after.is_empty()));
     let format = format(&request);
+    let follow = query.0.follow.is_none_or(|follow| follow.0);
     let state = (follower, filter, Some(format));
     let batches = stream::unfold(state, move |(mut follower, filter, first)| async move {
         let batch = match first {
             Some(format) => beginning(format, &follower),
-            None => news(format, &mut follower, &filter).await,
+            None if follow => news(format, follower.next().await, &filter),
+            None => news(format, follower.known()?, &filter),
         };
         Some((Ok(batch), (follower, filter, None)))
     });
@@ -94,9 +99,9 @@ fn beginning(format: Format, follower: &Follower) -> Batch {
     batch
 }
 
-async fn news(format: Format, follower: &mut Follower, filter: &Filter) -> Batch {
+fn news(format: Format, news: News, filter: &Filter) -> Batch {
     let mut batch = Batch::new(format);
-    match follower.next().await {
+    match news {
         News::Missed(id) => place(&mut batch, "missed", id),
         News::Events(events) => {
             for event in events.iter().filter(|event| filter.lets_through(event)) {

@@ -115,7 +115,7 @@ impl<'a> From<&'a Line<'a>> for LogLine<'a> {
     path = "/containers/{cuid}/logs",
     tag = "live",
     params(("cuid" = String, Path), LogsQuery),
-    responses((status = 200, description = "the log", content((LogsView = "application/json"), (LogLine = "application/x-ndjson"), (LogLine = "text/event-stream"))))
+    responses((status = 200, description = "the log", content((LogsView = "application/json"), (LogLine = "application/x-ndjson"), (super::stream::ServerSentEvent = "text/event-stream"))))
 )]
 pub(crate) async fn show(
     app: Data<App>,

@@ -146,7 +146,7 @@ impl StatsView {
     path = "/containers/{cuid}/stats",
     tag = "live",
     params(("cuid" = String, Path), StatsQuery),
-    responses((status = 200, description = "the figures", content((StatsView = "application/json"), (StatsView = "application/x-ndjson"), (StatsView = "text/event-stream"))))
+    responses((status = 200, description = "the figures", content((StatsView = "application/json"), (StatsView = "application/x-ndjson"), (super::stream::ServerSentEvent = "text/event-stream"))))
 )]
 pub(crate) async fn show(
     app: Data<App>,
@@ -172,7 +172,7 @@ pub(crate) async fn show(
     path = "/stats",
     tag = "live",
     params(StatsQuery),
-    responses((status = 200, description = "the figures", content((AllStatsView = "application/json"), (StatsView = "application/x-ndjson"), (StatsView = "text/event-stream"))))
+    responses((status = 200, description = "the figures", content((AllStatsView = "application/json"), (StatsView = "application/x-ndjson"), (super::stream::ServerSentEvent = "text/event-stream"))))
 )]
 pub(crate) async fn all(
     app: Data<App>,

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::{select, time::timeout};
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use super::{App, envelope::request_id, error::ApiError};
 use crate::error::Error;
@@ -28,6 +29,18 @@ pub(crate) enum Format {
     Lines,
     /// Server-sent events, where the client accepts `text/event-stream`.
     Events,
+}
+
+/// A document as a server-sent event.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what is written by hand")]
+pub(crate) struct ServerSentEvent {
+    /// What kind of document it is.
+    event: String,
+    /// What a client that comes back sends as `Last-Event-ID`.
+    id: Option<String>,
+    /// The document, as JSON. `end` has a `reason`, and `error` is an error's body.
+    data: String,
 }
 
 /// Documents that are sent together.

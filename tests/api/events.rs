@@ -116,6 +116,11 @@ async fn who_comes_back_goes_on_where_the_connection_broke() {
     by_query.until("its end", |line| line.data["id"] == exited.id).await;
     drop((by_header, by_query));
 
+    let mut known = Stream::open(app.events(&format!("after={}&kind=status&follow=false", created.id))).await;
+    let told = up_to(&mut known, "end").await;
+    assert_eq!(told.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["status", "status", "end"]);
+    assert_eq!((&told[2].data["reason"], known.next().await), (&json!("over"), None));
+
     let mut unknown = Stream::open(app.events("after=nonsense")).await;
     assert_eq!(unknown.next().await.unwrap().name, "ready");
     assert_eq!(unknown.next().await.unwrap().name, "missed");
