@@ -30,6 +30,9 @@ fn refused<'a>(stderr: &'a str, spec: &Spec) -> Option<(&'static str, &'static s
     if stderr.contains("cannot assign requested address") {
         return Some(("INVALID_PORT", "ports", "a host_ip is no address of this host"));
     }
+    if stderr.contains("protocol not supported") {
+        return Some(("INVALID_PORT", "ports", "this host does not have the protocol of one of them"));
+    }
     if said("bind source path does not exist").is_some() {
         return Some(("INVALID_VOLUME", "volumes", "there is nothing at a host_path any more"));
     }

@@ -142,6 +142,11 @@ def possible_spec(spec):
     for port in spec["ports"] if isinstance(spec.get("ports"), list) else []:
         if isinstance(port, dict) and is_address(port.get("host_ip")):
             port["host_ip"] = "127.0.0.1"
+        if isinstance(port, dict) and port.get("protocol") == "sctp":
+            port["protocol"] = "udp"
+    if isinstance(spec.get("user"), str):
+        # A number of ten digits may be more than Docker takes.
+        spec["user"] = re.sub(r"(?<![0-9])[0-9]{10}(?![0-9])", "1000", spec["user"])
     log = spec.get("log")
     if isinstance(log, dict) and is_text(log.get("driver"), r"^[a-zA-Z0-9][a-zA-Z0-9._/:-]*\Z") and isinstance(log.get("options", {}), dict):
         log["driver"] = "json-file"
