@@ -199,6 +199,9 @@ def before_call(context, case, kwargs):
         query["path"] = "dir/file.txt"
     if case.path.endswith("/rollback") and is_taken(case, "body") and isinstance(case.body, dict) and "deploy" in case.body:
         case.body["deploy"] = 1 + next(turn) % 2
+    # What goes on without end is asked for as far as it has come.
+    if case.path.endswith(("/events", "/logs", "/stats")) and re.search(r"(?i)^(none|true|1)$", str(query.get("follow"))):
+        case.query = query = {**query, "follow": "false"}
     # A session that goes on has its own; a new one has no past.
     if case.path == "/ws/{cuid}":
         for name in ("mode", "shell", "user", "cwd") if "session" in query else ("offset", "watch"):
