@@ -57,12 +57,11 @@ struct Memory {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Event {
     /// What a client that comes back names.
-    #[schema(value_type = String, example = "m3k9x0-17")]
+    #[schema(value_type = String, example = "19a6f3c21d8-17")]
     pub id: EventId,
     pub timestamp: DateTime<Local>,
     /// Absent where it is no single container's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub cuid: Option<Cuid>,
     #[serde(flatten)]
     pub what: Happening,
@@ -86,9 +85,7 @@ pub enum Happening {
     },
     /// A container's status is another, or it is up anew: by a call, by hand, or by itself.
     Status {
-        #[schema(value_type = String)]
         status: Status,
-        #[schema(value_type = String)]
         before: Status,
         started_at: Option<DateTime<FixedOffset>>,
         finished_at: Option<DateTime<FixedOffset>>,

@@ -7,9 +7,11 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     json,
+    schema::described,
     spec::STRING_BYTES,
     text::{EnvName, EnvValue, Text, WorkingDir},
     user::User,
@@ -21,11 +23,13 @@ const TIMEOUT: f64 = 60.0;
 const MAX_TIMEOUT: f64 = 3600.0;
 
 /// A command for a container.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with a command")]
+#[schema(as = Exec, example = json!({"command": ["ls", "-la", "/app"], "env": {"DEBUG": "true"}, "working_dir": "/app", "timeout": 10}))]
 pub struct ExecSpec {
     pub command: Argv,
     #[serde(default)]
+    #[schema(required = false)]
     pub env: Variables,
     /// Absent: the container's own.
     #[serde(default)]
@@ -36,7 +40,9 @@ pub struct ExecSpec {
     /// Absent: nothing.
     #[serde(default)]
     pub stdin: Option<String>,
+    /// Until it is ended, in seconds.
     #[serde(default)]
+    #[schema(required = false)]
     pub timeout: Seconds,
 }
 
@@ -179,6 +185,42 @@ impl<'de> Deserialize<'de> for Variables {
 
         deserializer.deserialize_any(Pairs)
     }
+}
+
+described! {
+    Argv: {"oneOf": [
+        {
+            "type": "array",
+            "description": "A program and its arguments.",
+            "minItems": 1,
+            "prefixItems": [{"type": "string", "pattern": r"^[^\x00]+$"}],
+            "items": {"type": "string", "pattern": r"^[^\x00]*$"},
+        },
+        {"type": "string", "description": "A line for `/bin/sh`.", "pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"},
+    ], "examples": [["ls", "-la", "/app"]]}
+    Variables: {"oneOf": [
+        {"type": "null"},
+        {
+            "type": "object",
+            "description": "Values by their names.",
+            "propertyNames": {"type": "string", "pattern": "^(?!(?:CONTAINER_UID|TAGS)$)[^=\\x00]+$"},
+            "additionalProperties": {"$ref": "#/components/schemas/EnvValue"},
+        },
+        {
+            "type": "array",
+            "description": "Of those with one name the last counts.",
+            "items": {
+                "type": "object",
+                "required": ["name", "value"],
+                "additionalProperties": false,
+                "properties": {
+                    "name": {"type": "string", "pattern": "^(?!(?:CONTAINER_UID|TAGS)$)[^=\\x00]+$"},
+                    "value": {"$ref": "#/components/schemas/EnvValue"},
+                },
+            },
+        },
+    ], "examples": [{"DEBUG": "true"}]}
+    Seconds: {"type": ["number", "null"], "minimum": 0.001, "maximum": MAX_TIMEOUT, "default": TIMEOUT}
 }
 
 fn code_of(field: &str) -> &'static str {

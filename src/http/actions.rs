@@ -36,17 +36,22 @@ pub(crate) struct ActionsQuery {
     #[param(example = "auth_error")]
     error: Option<String>,
     /// Only requests that came then or later: a time of RFC 3339, or how long ago, such as `15m`.
-    #[param(example = "15m")]
+    #[param(
+        example = "15m",
+        pattern = r"^((19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])|([0-9]{1,5}(ms|s|m|h))+)$"
+    )]
     since: Option<String>,
     /// How many at the most, 100 where nothing is said.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// The `next_cursor` of an earlier answer.
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 
 /// A part of the action log.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Actions, example = json!({"actions": [], "next_cursor": null}))]
 pub(crate) struct ActionsView {
     /// Newest first. There may be fewer than were asked for, or none, although there are more.
     actions: Vec<ActionView>,
@@ -56,6 +61,7 @@ pub(crate) struct ActionsView {
 
 /// A line of the action log. Fields that don't apply are left out.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = Action)]
 pub(crate) struct ActionView {
     /// When the request came; of a terminal's end, when that was.
     #[schema(format = DateTime, example = "2024-01-20T15:30:00+01:00")]

@@ -22,14 +22,21 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
     /// Only events of these containers, with commas.
+    #[param(
+        example = "c123e4567-e89b-42d3-a456-426614174000",
+        pattern = "^c[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(,c[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})*$"
+    )]
     cuid: Option<String>,
     /// Only events of these kinds, with commas.
-    #[param(example = "status,deleted")]
+    #[param(
+        example = "status,deleted",
+        pattern = "^(created|status|health|changed|deployed|rolled_back|deleted|session_started|session_ended|engine)(,(created|status|health|changed|deployed|rolled_back|deleted|session_started|session_ended|engine))*$"
+    )]
     kind: Option<String>,
     /// The id of the last event that is known: what happened since comes first. The same as the header, which wins.
     after: Option<String>,
     /// Whether to wait for what happens; else the stream ends with what is known.
-    #[param(value_type = bool, default = true)]
+    #[param(value_type = Option<bool>, default = true)]
     follow: Option<Flag>,
 }
 

@@ -1,12 +1,10 @@
 //! `/containers/{cuid}/exec`: a command that is run in a container, and what it printed.
 
-use std::collections::HashMap;
-
 use actix_web::{
     HttpRequest,
     web::{Data, Json as Answer},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -24,7 +22,7 @@ use crate::{
 
 /// A command that has ended
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"exit_code": 0, "stdout": "hello\n", "stderr": "", "encoding": "utf8", "truncated": false, "duration_ms": 61}))]
+#[schema(as = ExecResult, example = json!({"exit_code": 0, "stdout": "hello\n", "stderr": "", "encoding": "utf8", "truncated": false, "duration_ms": 61}))]
 pub(crate) struct RanView {
     /// 128 + its number for a signal.
     exit_code: i64,
@@ -35,6 +33,7 @@ pub(crate) struct RanView {
 
 /// What a command has printed, up to 10 MiB of each stream.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Printed)]
 struct PrintedView {
     stdout: String,
     stderr: String,
@@ -65,7 +64,7 @@ pub(crate) fn printed(printed: &Printed) -> Value {
     path = "/containers/{cuid}/exec",
     tag = "live",
     params(("cuid" = String, Path)),
-    request_body = ExecBody,
+    request_body = ExecSpec,
     responses((status = 200, description = "it has ended, whatever its exit code", body = RanView))
 )]
 pub(crate) async fn run(
@@ -83,63 +82,4 @@ pub(crate) async fn run(
         Ok(RanView { exit_code, printed: PrintedView::from(&printed), duration_ms })
     });
     Ok(Answer(ran.await?))
-}
-
-/// A command
-#[derive(ToSchema)]
-#[schema(example = json!({"command": ["ls", "-la", "/app"], "env": {"DEBUG": "true"}, "working_dir": "/app", "timeout": 10}))]
-#[expect(dead_code, reason = "the body is read by the domain, and only described here")]
-pub(crate) struct ExecBody {
-    command: ExecCommand,
-    env: Option<ExecEnvironment>,
-    /// Absent: the container's own.
-    #[schema(example = "/app", pattern = "^/")]
-    working_dir: Option<String>,
-    /// A name or uid, with or without a group after a colon; absent: the container's own.
-    #[schema(example = "1000:1000")]
-    user: Option<String>,
-    /// What it reads; absent: nothing.
-    stdin: Option<String>,
-    /// In seconds.
-    #[schema(exclusive_minimum = 0.0, maximum = 3600.0, default = 60)]
-    timeout: Option<f64>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "described")]
-enum ExecCommand {
-    /// A program and its arguments.
-    Argv(Vec<String>),
-    /// A line for `/bin/sh`.
-    Line(String),
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "described")]
-enum ExecEnvironment {
-    /// Values by their names.
-    Map(HashMap<String, ExecValue>),
-    /// Of which the last of a name counts.
-    List(Vec<ExecVariable>),
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "described")]
-struct ExecVariable {
-    #[schema(min_length = 1)]
-    name: String,
-    value: ExecValue,
-}
-
-/// A number or a boolean is taken as its JSON text.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "described")]
-enum ExecValue {
-    Text(String),
-    Number(f64),
-    Switch(bool),
 }

@@ -86,6 +86,7 @@ pub(crate) async fn show(app: Data<App>, _: Query<NoQuery>) -> ApiResult<HttpRes
 
 /// What `/livez` answers.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Alive, example = json!({"status": "alive"}))]
 pub(crate) struct AliveView {
     #[schema(example = "alive")]
     status: &'static str,

@@ -42,26 +42,32 @@ const LAST_EVENT_ID: &str = "last-event-id";
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogsQuery {
     /// How many lines at the most, the last of those that the other parameters leave in: a number from 0 to 100000, or `all`.
-    #[param(default = "100", example = "100")]
+    #[param(default = "100", example = "100", pattern = "^(all|[0-9]{1,5}|100000)$")]
     tail: Option<String>,
     /// From then on: a time in RFC 3339, seconds since 1970 with or without a fraction, or a time back from now such as `10m`.
-    #[param(example = "10m")]
+    #[param(
+        example = "10m",
+        pattern = r"^((19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])|[0-9]{1,11}(\.[0-9]{1,9})?|([0-9]{1,5}(ms|s|m|h))+)$"
+    )]
     since: Option<String>,
     /// Up to then, as in `since`. A followed log ends then.
-    #[param(example = "2026-01-02T03:04:05.000000006Z")]
+    #[param(
+        example = "2026-01-02T03:04:05.000000006Z",
+        pattern = r"^((19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])|[0-9]{1,11}(\.[0-9]{1,9})?|([0-9]{1,5}(ms|s|m|h))+)$"
+    )]
     until: Option<String>,
     /// Whether to go on with what is printed from now on, over stops and starts, until the container is deleted.
     #[serde(default)]
-    #[param(value_type = bool, default = false)]
+    #[param(value_type = Option<bool>, default = false)]
     follow: Flag,
     /// Only what was printed there: `stdout` or `stderr`.
-    #[param(example = "stderr")]
+    #[param(example = "stderr", pattern = "^(stdout|stderr)$")]
     stream: Option<String>,
 }
 
 /// A line of a log.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"timestamp": "2026-01-02T03:04:05.000000006Z", "stream": "stdout", "message": "Server started"}))]
+#[schema(as = LogLine, example = json!({"timestamp": "2026-01-02T03:04:05.000000006Z", "stream": "stdout", "message": "Server started"}))]
 pub(crate) struct LogLine<'a> {
     /// When the engine read it, to the nanosecond.
     timestamp: &'a str,
@@ -79,9 +85,9 @@ pub(crate) struct LogLine<'a> {
 
 /// What was printed, the oldest line first.
 #[derive(ToSchema)]
+#[schema(as = Logs, example = json!({"cuid": "c123e4567-e89b-42d3-a456-426614174000", "logs": []}))]
 #[expect(dead_code, reason = "it is written piece by piece, so that no log has to fit into memory")]
 pub(crate) struct LogsView<'a> {
-    #[schema(value_type = String)]
     cuid: Cuid,
     logs: Vec<LogLine<'a>>,
 }

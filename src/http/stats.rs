@@ -35,18 +35,27 @@ const EARLY: TimeDelta = TimeDelta::milliseconds(500);
 #[into_params(parameter_in = Query)]
 pub(crate) struct StatsQuery {
     /// How far apart the figures are that are followed, from 1s to 1h; each tells of the time since the one before.
-    #[param(default = "1s", example = "5s")]
+    #[param(default = "1s", example = "5s", pattern = "^([1-9][0-9]{0,2}s|[1-9]m|[1-5][0-9]m|1h)$")]
     interval: Option<String>,
     /// Whether to go on, until the container is deleted.
     #[serde(default)]
-    #[param(value_type = bool, default = false)]
+    #[param(value_type = Option<bool>, default = false)]
     follow: Flag,
 }
 
 /// What a container uses.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Stats, example = json!({
+    "cuid": "c123e4567-e89b-42d3-a456-426614174000", "timestamp": "2026-01-02T03:04:05.000000006Z",
+    "cpu": {"usage_percent": 12.5, "system_cpu_usage": 45.2, "online_cpus": 4},
+    "memory": {"usage": 256000000, "limit": 1073741824, "usage_percent": 23.84},
+    "network": {
+        "rx_bytes": 1024000, "rx_packets": 1500, "rx_errors": 0, "rx_dropped": 0,
+        "tx_bytes": 512000, "tx_packets": 900, "tx_errors": 0, "tx_dropped": 0,
+    },
+    "io": {"read_ops": 120, "write_ops": 80, "read_bytes": 2048000, "write_bytes": 1024000}, "pids": 7,
+}))]
 pub(crate) struct StatsView {
-    #[schema(value_type = String)]
     cuid: Cuid,
     #[schema(value_type = String, example = "2026-01-02T03:04:05.000000006Z")]
     timestamp: DateTime<Utc>,
@@ -59,6 +68,7 @@ pub(crate) struct StatsView {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = CpuStats)]
 struct CpuView {
     /// Of one processor, as `docker stats` computes it: 200 are two processors.
     usage_percent: f64,
@@ -68,6 +78,7 @@ struct CpuView {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = MemoryStats)]
 struct MemoryView {
     /// In bytes, without page cache that nobody uses, as `docker stats` shows it.
     usage: u64,
@@ -78,6 +89,7 @@ struct MemoryView {
 
 /// Of all the container's networks, since its start.
 #[derive(Serialize, ToSchema)]
+#[schema(as = NetworkStats)]
 struct NetworkView {
     rx_bytes: u64,
     rx_packets: u64,
@@ -91,6 +103,7 @@ struct NetworkView {
 
 /// Of block devices, since the container's start.
 #[derive(Serialize, ToSchema)]
+#[schema(as = IoStats)]
 struct IoView {
     read_ops: u64,
     write_ops: u64,
@@ -100,6 +113,7 @@ struct IoView {
 
 /// What all running containers use.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AllStats, example = json!({"stats": []}))]
 pub(crate) struct AllStatsView {
     stats: Vec<StatsView>,
 }
