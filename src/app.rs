@@ -33,6 +33,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// A server that is ready to run.
 pub struct Application {
     server: Server,
+    /// The server's own, to be told that it takes no more connections.
+    listener: TcpListener,
     address: SocketAddr,
     app: Data<App>,
 }
@@ -56,8 +58,9 @@ impl Application {
         runtime.spawn(async move { swept.sweep(&known.once_watched().await).await });
         let rooms = Rooms { containers, sessions, engine, compose, log, events, metrics };
         let app = Data::new(App::new(config, rooms));
+        let own = listener.try_clone().map_err(Error::io("use the listener"))?;
         let server = http::serve(listener, app.clone()).map_err(Error::io("listen"))?;
-        Ok(Self { server, address, app })
+        Ok(Self { server, listener: own, address, app })
     }
 
     /// Where it listens.
@@ -81,6 +84,10 @@ impl Application {
         let deadline = Instant::now() + CHANGES;
         let orderly = async {
             handle.pause().await;
+            // Whoever comes now is refused, rather than kept waiting for an answer that nobody will give.
+            if let Err(error) = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both) {
+                tracing::warn!(%error, "connections are still taken");
+            }
             // The server's workers end when no connection is open, and what they still run for a client that is gone with them.
             let _ = timeout_at(deadline, self.app.finished()).await;
             handle.stop(true).await;

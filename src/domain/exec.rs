@@ -271,7 +271,7 @@ mod tests {
             (json!({"command": ["a", 1]}), "INVALID_COMMAND", "command[1]"),
             (json!({"command": ["a", "\0"]}), "INVALID_COMMAND", "command[1]"),
             (json!({"command": "x".repeat(1 << 17)}), "INVALID_COMMAND", "command"),
-            (json!({"command": "a", "env": {"a=": "hush"}}), "INVALID_ENV", "env.a="),
+            (json!({"command": "a", "env": {"a=hush": "hush"}}), "INVALID_ENV", "env.a"),
             (json!({"command": "a", "env": {"A": ["hush"]}}), "INVALID_ENV", "env.A"),
             (json!({"command": "a", "env": [{"name": "A"}]}), "INVALID_ENV", "env[0].value"),
             (json!({"command": "a", "env": [{"name": "A", "value": {"hush": 1}}]}), "INVALID_ENV", "env[0].value"),

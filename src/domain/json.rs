@@ -1,5 +1,7 @@
 //! Reading a client's JSON into a type, with the path of the field that can't be taken in the error.
 
+use std::borrow::Cow;
+
 use serde::{
     Deserializer,
     de::{
@@ -40,12 +42,20 @@ fn refused(document: &Value, path: &str, message: &str, code_of: impl Fn(&str) -
     let top = path.split(['.', '[']).next().unwrap_or_default();
     let code = if field == "body" { "INVALID_JSON" } else { code_of(if top.is_empty() { &field } else { top }) };
     // What was sent in env or to a log driver may be a secret, and the type errors of serde repeat it.
-    let secret = top == "env" || path.starts_with("log.options");
-    let message =
-        if secret && message.starts_with("invalid ") { "it maps names to strings, numbers and booleans" } else { message };
-    let provided =
-        if secret || field == "body" { Value::Null } else { document.pointer(&pointer(&field)).cloned().unwrap_or(Value::Null) };
-    Error::invalid(code, &field, format!("{field}: {message}"), provided)
+    let secret = matches!(top, "env" | "log") || field == "body";
+    let provided = if secret { Value::Null } else { document.pointer(&pointer(&field)).cloned().unwrap_or(Value::Null) };
+    // Somebody who wrote `NAME=value` for a name has a value in it.
+    let field = if top == "env" { field.split('=').next().unwrap_or_default() } else { &field };
+    Error::invalid(code, field, format!("{field}: {}", without_value(message)), provided)
+}
+
+/// A type error of serde's without what was sent, which may be a secret: `details.provided` has it where it is none.
+fn without_value(message: &str) -> Cow<'_, str> {
+    match message.split_once(", expected ").filter(|_| message.starts_with("invalid ")) {
+        // What was sent may have the words in it, too.
+        Some(_) => format!("expected {}", message.rsplit(", expected ").next().unwrap_or_default()).into(),
+        None => message.into(),
+    }
 }
 
 /// A document in which only an object is read as a struct, and a whole number is one however it is written. What serde derives
@@ -186,6 +196,26 @@ mod tests {
                 Err(Error::Invalid(invalid)) => assert_eq!(invalid.field, field, "{document}"),
                 other => panic!("{document} gave {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_repeated_neither_in_the_message_nor_beside_it() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "it is never read")]
+        struct Spec {
+            env: std::collections::BTreeMap<String, String>,
+        }
+
+        for document in [
+            json!("hunter, expected nothing"),
+            json!({"env": "hunter"}),
+            json!({"env": {"A": ["hunter"]}}),
+            json!({"env": {"A=hunter": 1}}),
+            json!({"env": ["hunter"]}),
+        ] {
+            let refused = format!("{:?}", read::<Spec>(&document, |_| "INVALID_ENV").unwrap_err());
+            assert!(!refused.contains("hunter"), "{refused}");
         }
     }
 }

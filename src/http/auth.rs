@@ -23,6 +23,7 @@ use super::{
     App,
     envelope::User,
     error::{ApiError, ApiResult},
+    line::SharedLine,
 };
 use crate::config::{Config, Secret};
 
@@ -59,16 +60,24 @@ pub(crate) async fn gate<B: MessageBody>(
     let Some(app) = request.app_data::<Data<App>>().cloned() else {
         return Ok(answer(request, HttpResponse::InternalServerError().finish()));
     };
-    if request.path() == ALIVE {
+    if request.path() == ALIVE && reads(request.method()) {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
     match app.gate.admit(&request) {
         Ok(user) => {
+            if let Some(line) = SharedLine::of(request.request()) {
+                line.admitted(&user);
+            }
             request.extensions_mut().insert(User(user));
             next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
         Err(error) => Ok(answer(request, HttpResponse::from_error(error))),
     }
+}
+
+/// Whether it is a method that changes nothing.
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// Not `into_response`, which forgets the error that the response was made from.
@@ -132,8 +141,9 @@ impl Gate {
     /// A browser sends remembered credentials for any page, so a page of another origin changes nothing here.
     fn check_origin(&self, request: &ServiceRequest) -> ApiResult<()> {
         let headers = request.headers();
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !reads || headers.contains_key(header::UPGRADE)) else {
+        let Some(origin) =
+            headers.get(header::ORIGIN).filter(|_| !reads(request.method()) || headers.contains_key(header::UPGRADE))
+        else {
             return Ok(());
         };
         let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();

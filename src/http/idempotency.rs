@@ -93,7 +93,8 @@ fn answered(request: ServiceRequest, response: HttpResponse) -> ServiceResponse<
 
 /// The key of a request that may have one.
 fn key(request: &ServiceRequest) -> ApiResult<Option<String>> {
-    if !matches!(*request.method(), Method::POST | Method::PATCH) {
+    // What anybody may ask changes nothing, and keeps nothing.
+    if !matches!(*request.method(), Method::POST | Method::PATCH) || !request.extensions().contains::<User>() {
         return Ok(None);
     }
     let mut keys = request.headers().get_all(KEY);

@@ -18,7 +18,7 @@ use crate::error::Error;
     path = "/containers/{cuid}/inspect",
     tag = "live",
     params(("cuid" = String, Path)),
-    responses((status = 200, description = "the document", body = Object, content_type = "application/json"))
+    responses((status = 200, description = "the document", body = Object, content_type = "application/json", example = json!({"Id": "4fa6e0f0c678", "Name": "/c123e4567-e89b-42d3-a456-426614174000", "State": {"Status": "running"}})))
 )]
 pub(crate) async fn show(app: Data<App>, path: CuidPath, _: Query<NoQuery>) -> ApiResult<HttpResponse> {
     app.containers.get(path.0).await?;

@@ -43,7 +43,7 @@ const PATH_BYTES: usize = 1024;
 impl SharedLine {
     /// The line of a request that has just come; `received` counts the bytes of its body.
     pub(super) fn begin(request: &ServiceRequest, id: Uuid, received: Rc<Cell<u64>>, app: Option<Data<App>>) -> Self {
-        let path = request.path();
+        let (path, route) = (request.path(), request.match_pattern());
         let end = (0..=PATH_BYTES.min(path.len())).rev().find(|end| path.is_char_boundary(*end)).unwrap_or_default();
         let entry = Entry {
             timestamp: Local::now(),
@@ -52,8 +52,9 @@ impl SharedLine {
             remote: request.peer_addr().map(|address| address.ip().to_string()),
             method: request.method().as_str().chars().take(32).collect(),
             path: path[..end].to_owned(),
-            action: "none".into(),
-            cuid: None,
+            action: action(request.method().as_str(), route.as_deref()),
+            // Nearly all routes that have one have it there.
+            cuid: path.split('/').nth(2).and_then(|cuid| cuid.parse().ok()),
             status: CLIENT_GONE,
             duration_ms: 0,
             bytes_in: 0,
@@ -62,13 +63,18 @@ impl SharedLine {
             failure: None,
             terminal: None,
         };
-        let line = Line { entry, route: None, started: Instant::now(), received, created: None, app };
+        let line = Line { entry, route, started: Instant::now(), received, created: None, app };
         Self(Rc::new(RefCell::new(line)))
     }
 
     /// The request's own.
     pub(super) fn of(request: &HttpRequest) -> Option<Self> {
         request.extensions().get::<Self>().cloned()
+    }
+
+    /// Notes whose request it is.
+    pub(super) fn admitted(&self, user: &str) {
+        self.0.borrow_mut().entry.user = Some(user.to_owned());
     }
 
     /// Counts bytes of the answer.
@@ -78,13 +84,9 @@ impl SharedLine {
 
     /// Notes what is known once there is an answer. A failure that was noted before stays.
     pub(super) fn answered(&self, request: &HttpRequest, status: StatusCode, failure: Option<Failure>) {
-        let Line { entry, route, created, .. } = &mut *self.0.borrow_mut();
-        *route = request.match_pattern();
-        entry.action = action(request.method().as_str(), route.as_deref());
-        // What never got to its route, such as an answer that is given again, has it in its path.
-        let cuid = request.match_info().get("cuid").or_else(|| request.path().split('/').nth(2));
-        entry.cuid = cuid.and_then(|cuid| cuid.parse().ok()).or(*created);
-        entry.user = request.extensions().get::<User>().map(|user| user.0.clone());
+        let Line { entry, created, .. } = &mut *self.0.borrow_mut();
+        let cuid = request.match_info().get("cuid").and_then(|cuid| cuid.parse().ok());
+        entry.cuid = cuid.or(entry.cuid).or(*created);
         entry.status = status.as_u16();
         entry.failure = entry.failure.take().or(failure);
     }
@@ -166,6 +168,7 @@ fn action(method: &str, route: Option<&str>) -> String {
         ("PATCH", "/containers/{cuid}") => "patch",
         ("DELETE", "/containers/{cuid}") => "delete",
         ("PATCH", "/containers/{cuid}/ports") => "patch_ports",
+        ("GET", "/stats") => "stats_of_all",
         ("GET", "/containers/{cuid}/files") => "list_files",
         ("PUT", "/containers/{cuid}/files") => "write_file",
         ("DELETE", "/containers/{cuid}/files") => "delete_file",

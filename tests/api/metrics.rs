@@ -49,5 +49,8 @@ async fn anybody_may_ask_whether_the_server_is_alive_and_learns_nothing_else() {
     assert_eq!((alive.status, alive.json()), (StatusCode::OK, json!({"status": "alive"})));
     anonymous(Method::GET, "/livez/").await.refused(401, "MISSING_CREDENTIALS", "");
     anonymous(Method::GET, "/metrics").await.refused(401, "MISSING_CREDENTIALS", "");
-    anonymous(Method::POST, "/livez").await.refused(405, "METHOD_NOT_ALLOWED", "");
+    anonymous(Method::POST, "/livez").await.refused(401, "MISSING_CREDENTIALS", "");
+    let keyed = app.client.post(format!("{}/livez", app.base)).header("idempotency-key", "k");
+    app.send(keyed).await.refused(401, "MISSING_CREDENTIALS", "");
+    assert!(app.kept_answers().is_empty());
 }
