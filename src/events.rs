@@ -237,6 +237,13 @@ impl Follower {
     }
 }
 
+impl EventId {
+    /// Whether somebody who is told of few events should be told of this place, so as not to come back to one that is forgotten.
+    pub fn is_milestone(&self) -> bool {
+        self.number % 100 == 0
+    }
+}
+
 impl std::fmt::Display for EventId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.life, self.number)

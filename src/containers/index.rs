@@ -12,10 +12,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, watch};
 
-use super::{container::Container, listing::Place, networks::SharedNetwork, news::news, record::Record, terms::Terms};
+use super::{container::Container, listing::Place, networks::SharedNetwork, record::Record, terms::Terms};
 use crate::{
     domain::{id::Cuid, spec::Spec, status::Status, text::Name},
-    engine::{state::State, watch::Death},
+    engine::state::State,
     error::{Error, Result},
     events::{Events, Happening},
 };
@@ -31,7 +31,7 @@ pub(super) struct Index {
     tickets: AtomicU64,
     /// How often any container's state has changed, for those who wait for one.
     changes: watch::Sender<u64>,
-    events: Events,
+    pub(super) events: Events,
 }
 
 #[derive(Default)]
@@ -47,21 +47,15 @@ pub(super) struct Inner {
 
 pub(super) struct Slot {
     pub(super) container: Container,
-    seen: Ticket,
+    pub(super) seen: Ticket,
     /// The state is what a list gave: the rest of it is still to be looked at.
     pub(super) outlined: bool,
     /// The state that was last told of; `None` until one is known.
-    told: Option<Arc<State>>,
+    pub(super) told: Option<Arc<State>>,
     /// When the main process was last heard to be sent a signal.
-    signalled: Option<DateTime<Utc>>,
+    pub(super) signalled: Option<DateTime<Utc>>,
     /// Held during a change, so that changes of one container come one after the other, in the order of their arrival.
-    turn: Arc<Mutex<()>>,
-}
-
-impl Slot {
-    fn becomes(&mut self, state: State) {
-        self.container = Container::new(self.container.record.clone(), Arc::new(state));
-    }
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 impl Index {
@@ -176,15 +170,7 @@ impl Index {
         }
     }
 
-    /// Tells what is different of a container since it was last told of.
-    fn tell(&self, cuid: Cuid, slot: &mut Slot) {
-        let now = slot.container.state.clone();
-        if let Some(before) = slot.told.replace(now.clone()) {
-            news(&before, &now).into_iter().for_each(|happening| self.events.publish(Some(cuid), happening));
-        }
-    }
-
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -199,54 +185,6 @@ impl Index {
     /// To be taken before the engine is asked.
     pub(super) fn ticket(&self) -> Ticket {
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Notes what the engine said, unless something newer is known.
-    pub(super) fn observe(&self, cuid: Cuid, state: State, seen: Ticket) {
-        if let Some(slot) = self.write().by_cuid.get_mut(&cuid).filter(|slot| slot.seen <= seen) {
-            slot.seen = seen;
-            slot.outlined = false;
-            if *slot.container.state != state {
-                slot.becomes(state);
-                self.changed();
-            }
-            self.tell(cuid, slot);
-        }
-    }
-
-    /// Notes what a list said, unless something newer is known, or nothing else.
-    pub(super) fn observe_outline(&self, cuid: Cuid, state: State, seen: Ticket) {
-        let mut inner = self.write();
-        let slot = inner.by_cuid.get_mut(&cuid).filter(|slot| slot.seen <= seen);
-        if let Some(slot) = slot.filter(|slot| slot.container.state.status != state.status) {
-            slot.seen = seen;
-            slot.outlined = true;
-            slot.becomes(state);
-            self.changed();
-        }
-    }
-
-    /// Notes that the container's main process has ended, unless that was an earlier one, or its restart policy is to start
-    /// the next: what the engine makes of that is looked at.
-    pub(super) fn observe_death(&self, cuid: Cuid, death: Death) {
-        let mut inner = self.write();
-        let Some(slot) = inner.by_cuid.get_mut(&cuid) else { return };
-        let state = &slot.container.state;
-        let this_one = state.started_at.is_some_and(|started| started < death.at);
-        if state.status.is_up() && this_one && slot.container.record.spec.restart_policy.is_none() {
-            let finished_at = Some(death.at.fixed_offset());
-            let dead = State { status: Status::Exited, exit_code: death.exit_code, finished_at, ..State::clone(state) };
-            slot.becomes(State { ip_address: None, published: Vec::new(), ..dead });
-            self.changed();
-            self.tell(cuid, slot);
-        }
-    }
-
-    /// Notes that the container's main process was sent a signal.
-    pub(super) fn observe_signal(&self, cuid: Cuid, at: DateTime<Utc>) {
-        if let Some(slot) = self.write().by_cuid.get_mut(&cuid) {
-            slot.signalled = Some(at);
-        }
     }
 
     /// Notes that the engine's events are heard from now on, or are not: some may have been missed until then.
@@ -293,7 +231,7 @@ impl Index {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -303,7 +241,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::containers::listing::{Filter, Page};
+    use crate::{
+        containers::listing::{Filter, Page},
+        engine::watch::Death,
+    };
 
     fn add(index: &Index, second: i64, spec: serde_json::Value, status: Status) -> Cuid {
         let created_at = DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap().into();

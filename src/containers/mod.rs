@@ -31,6 +31,7 @@ pub mod listing;
 mod logs;
 mod networks;
 mod news;
+mod observe;
 mod outline;
 mod patch;
 mod ports;
@@ -275,9 +276,12 @@ impl Containers {
     {
         let this = self.clone();
         self.to_the_end(async move {
-            let _turn = this.0.index.turn(cuid)?.lock_owned().await;
+            let turn = this.0.index.turn(cuid)?.lock_owned().await;
             terms.check(&this.0.index.get(cuid)?.record)?;
-            change(this.clone(), terms).await
+            let done = change(this.clone(), terms).await;
+            drop(turn);
+            this.0.index.tell_rest(cuid);
+            done
         })
         .await
     }

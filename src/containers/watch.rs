@@ -136,6 +136,7 @@ impl Containers {
                 match sign {
                     Some(Sign::Died(death)) => self.0.index.observe_death(cuid, death),
                     Some(Sign::Signalled(at)) => self.0.index.observe_signal(cuid, at),
+                    Some(Sign::Started(at)) => self.0.index.observe_start(cuid, at),
                     None => {}
                 }
                 looks.soon(cuid);

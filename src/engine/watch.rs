@@ -46,6 +46,8 @@ pub enum Seen<T> {
 pub enum Sign {
     /// The main process was sent a signal, such as the one that is to stop it.
     Signalled(DateTime<Utc>),
+    /// The main process was started.
+    Started(DateTime<Utc>),
     Died(Death),
 }
 
@@ -138,6 +140,7 @@ impl Engine {
             let sign = match action.as_str() {
                 "die" => at.map(|at| Sign::Died(Death { at, exit_code })),
                 "kill" => at.map(Sign::Signalled),
+                "start" => at.map(Sign::Started),
                 _ => None,
             };
             Ok(attributes.remove(&label).map(|value| (value, sign, at)))

@@ -114,6 +114,10 @@ fn news(format: Format, news: News, filter: &Filter) -> Batch {
             for event in events.iter().filter(|event| filter.lets_through(event)) {
                 batch.push(Some(event.what.kind()), Some(&event.id.to_string()), &**event);
             }
+            let passed_by = events.last().filter(|_| batch.is_empty() && events.iter().any(|event| event.id.is_milestone()));
+            if let Some(last) = passed_by {
+                batch.mark(&last.id.to_string());
+            }
         }
     }
     batch

@@ -51,6 +51,7 @@ use actix_web::{
     rt::{self, net::TcpStream},
     web::{self, Data, PayloadConfig, ServiceConfig},
 };
+use rustix::net::sockopt;
 use serde_json::json;
 use tokio::{sync::OnceCell, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -170,7 +171,12 @@ pub fn serve(listener: TcpListener, app: Data<App>) -> std::io::Result<Server> {
 /// for a minute, rather than for the kernel's quarter of an hour.
 fn notice_the_vanished(connection: &dyn Any) {
     if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, 60_000);
+        let _ = sockopt::set_tcp_user_timeout(stream, 60_000);
+        // And while nothing is sent to it, when it has not answered three questions after half a minute of silence.
+        let _ = sockopt::set_socket_keepalive(stream, true);
+        let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(30));
+        let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10));
+        let _ = sockopt::set_tcp_keepcnt(stream, 3);
     }
 }
 

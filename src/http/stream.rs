@@ -72,6 +72,13 @@ impl Batch {
         self.bytes.is_empty()
     }
 
+    /// Has a client come back to this place that gets nothing of what happened before it.
+    pub(crate) fn mark(&mut self, id: &str) {
+        if self.format == Format::Events {
+            self.bytes.extend(["id: ", id, "\n\n"].concat().as_bytes());
+        }
+    }
+
     /// Adds a document. Its name and its id, which a client comes back with, are for events; neither has a line break in it.
     pub(crate) fn push(&mut self, name: Option<&str>, id: Option<&str>, document: &impl Serialize) {
         if self.format == Format::Events {

@@ -142,3 +142,28 @@ async fn who_comes_back_goes_on_where_the_connection_broke() {
     let news = later.next().await.unwrap();
     assert_eq!((&news.data["status"], &news.data["before"]), (&json!("running"), &json!("exited")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_over_at_once_are_all_told_and_the_steps_of_a_change_are_not() {
+    let app = TestApp::start().await;
+    let mut events = Stream::open(app.events("kind=status,changed,deleted")).await;
+    let cuid = app.create(&json!({"image": BUSYBOX, "command": "true"})).await;
+    for by_hand in [false, true, false, true] {
+        if by_hand {
+            docker(&["start", &cuid]);
+        } else {
+            app.post(&format!("/containers/{cuid}/start")).await;
+        }
+        docker(&["wait", &cuid]);
+        app.until_status(&cuid, "exited").await;
+    }
+    app.patch(&cuid, &json!({"command": "sleep 1000"})).await;
+    app.act(&cuid, "start").await;
+    app.patch(&cuid, &json!({"tags": ["a"], "env": {"A": "1"}})).await;
+    app.delete(&cuid).await;
+    let told = up_to(&mut events, "deleted").await;
+    let statuses: Vec<_> = told.iter().map(|event| event.data["status"].as_str().unwrap_or(&event.name)).collect();
+    let runs = ["running", "exited"].repeat(4);
+    let changes = ["changed", "created", "running", "exited", "running", "changed", "exited", "deleted"];
+    assert_eq!(statuses, [runs, changes.to_vec()].concat());
+}
