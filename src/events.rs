@@ -240,7 +240,7 @@ impl Follower {
 impl EventId {
     /// Whether somebody who is told of few events should be told of this place, so as not to come back to one that is forgotten.
     pub fn is_milestone(&self) -> bool {
-        self.number % 100 == 0
+        self.number.is_multiple_of(100)
     }
 }
 

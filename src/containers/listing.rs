@@ -3,9 +3,13 @@
 use std::ops::Bound;
 
 use chrono::{DateTime, Local};
+use futures_util::future::join_all;
 
-use super::{container::Container, index::Index};
-use crate::domain::{id::Cuid, status::Status};
+use super::{Containers, container::Container, index::Index};
+use crate::{
+    domain::{id::Cuid, status::Status},
+    error::Result,
+};
 
 /// Place in the list, newest first: when it was created, then the cuid where two were created at once.
 pub type Place = (DateTime<Local>, Cuid);
@@ -28,6 +32,27 @@ pub struct Page {
     pub total: usize,
     /// Where the next page begins; `None` on the last.
     pub next: Option<Place>,
+}
+
+impl Containers {
+    /// A page of the containers that `filter` leaves in, newest first.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] while no status is known since the server started.
+    pub async fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
+        self.known().await?;
+        let page = self.0.index.list(filter, after, limit);
+        if page.outlined.is_empty() {
+            return Ok(page);
+        }
+        join_all(page.outlined.into_iter().map(|cuid| self.look(cuid))).await;
+        Ok(self.0.index.list(filter, after, limit))
+    }
+
+    /// How many containers have each status, by what is known of them.
+    pub fn count_by_status(&self) -> Vec<(&'static str, usize)> {
+        self.0.index.count_by_status()
+    }
 }
 
 impl Index {

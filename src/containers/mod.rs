@@ -47,7 +47,6 @@ mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch as signal},
@@ -69,7 +68,6 @@ use crate::{
 use container::Container;
 use door::HostPaths;
 use index::Index;
-use listing::{Filter, Page, Place};
 use reconcile::UnderWay;
 use store::Store;
 use terms::Terms;
@@ -182,20 +180,6 @@ impl Containers {
         self.0.index.get(cuid)
     }
 
-    /// A page of the containers that `filter` leaves in, newest first.
-    ///
-    /// # Errors
-    /// [`Error::EngineUnavailable`] while no status is known since the server started.
-    pub async fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
-        self.known().await?;
-        let page = self.0.index.list(filter, after, limit);
-        if page.outlined.is_empty() {
-            return Ok(page);
-        }
-        join_all(page.outlined.into_iter().map(|cuid| self.look(cuid))).await;
-        Ok(self.0.index.list(filter, after, limit))
-    }
-
     /// Waits until the container is as `wanted` says, by what is known of it.
     ///
     /// # Errors
@@ -207,11 +191,6 @@ impl Containers {
     /// How many containers there are.
     pub fn count(&self) -> usize {
         self.0.index.cuids().len()
-    }
-
-    /// How many containers have each status, by what is known of them.
-    pub fn count_by_status(&self) -> Vec<(&'static str, usize)> {
-        self.0.index.count_by_status()
     }
 
     /// Waits until the engine is watched, and gives every cuid there is then.
