@@ -38,7 +38,7 @@ impl Containers {
     /// A page of the containers that `filter` leaves in, newest first.
     ///
     /// # Errors
-    /// [`Error::EngineUnavailable`] while no status is known since the server started.
+    /// [`EngineUnavailable`](crate::error::Error::EngineUnavailable) while no status is known since the server started.
     pub async fn list(&self, filter: &Filter, after: Option<Place>, limit: usize) -> Result<Page> {
         self.known().await?;
         let page = self.0.index.list(filter, after, limit);
