@@ -1,5 +1,5 @@
-//! Takes credentials out of the URLs in a text: what stands before the `@` of an authority, and the values of parameters that are
-//! called like one, as they are or percent-encoded.
+//! Takes credentials out of the URLs in a text: what stands before the `@` of an authority, also of one whose scheme was left out, and the
+//! values of parameters that are called like one, as they are or percent-encoded, however often.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,9 @@ const HIDDEN: &str = "***";
 /// A parameter whose name has one of these in it, in whatever case, holds a credential.
 const SECRET: [&str; 10] = ["token", "passw", "passphrase", "pwd", "secret", "key", "auth", "credential", "signature", "jwt"];
 
+/// A longer name of a parameter, in bytes, is none.
+const NAME_BYTES: usize = 256;
+
 /// What ends a URL's authority, and a parameter's value.
 const AUTHORITY_END: &[u8] = b"/?#\\\"'`<> \t\r\n";
 const VALUE_END: &[u8] = b"&;#\"'`<>) \t\r\n";
@@ -19,7 +22,8 @@ const VALUE_END: &[u8] = b"&;#\"'`<>) \t\r\n";
 pub fn redact(text: &str) -> Cow<'_, str> {
     let (mut clean, mut kept, mut at) = (String::new(), 0, 0);
     while at < text.len() {
-        let hidden = after_slashes(text, at).and_then(|start| userinfo(text, start)).or_else(|| value(text, at));
+        let hidden = after_slashes(text, at).and_then(|start| userinfo(text, start));
+        let hidden = hidden.or_else(|| pair(text, at)).or_else(|| value(text, at));
         if let Some((start, end)) = hidden {
             clean.push_str(&text[kept..start]);
             clean.push_str(HIDDEN);
@@ -44,14 +48,23 @@ fn userinfo(text: &str, start: usize) -> Option<(usize, usize)> {
     (at > start).then_some((start, at))
 }
 
+/// Where a user and a password are behind a single slash at `at`. An image's tag and digest look similar.
+fn pair(text: &str, at: usize) -> Option<(usize, usize)> {
+    let (start, end) = userinfo(text, at + one_of(text, at, b"/")?)?;
+    let host = &text[end + one_of(text, end, b"@")?..];
+    let has_colon = (start..end).any(|at| one_of(text, at, b":").is_some());
+    (has_colon && !["sha256", "sha512"].iter().any(|digest| host.starts_with(digest))).then_some((start, end))
+}
+
 /// Where the value is of a parameter whose separator is at `at`, if it is a credential.
 fn value(text: &str, at: usize) -> Option<(usize, usize)> {
-    let name = at + one_of(text, at, b"?&;#")?;
+    let name = at + one_of(text, at, b"?&;#/")?;
     let is_name =
         |at: usize| text.as_bytes().get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-.~[]%+".contains(byte));
-    let equals = (name..text.len()).find(|at| one_of(text, *at, b"=").is_some() || !is_name(*at))?;
+    let longest = text.len().min(name + NAME_BYTES);
+    let equals = (name..longest).find(|at| one_of(text, *at, b"=").is_some() || !is_name(*at))?;
     let start = equals + one_of(text, equals, b"=")?;
-    let called = percent_decode_str(&text[name..equals]).decode_utf8_lossy().to_ascii_lowercase();
+    let called = plain(&text[name..equals]).to_ascii_lowercase();
     if called != "sig" && !SECRET.iter().any(|word| called.contains(word)) {
         return None;
     }
@@ -59,14 +72,31 @@ fn value(text: &str, at: usize) -> Option<(usize, usize)> {
     (end > start).then_some((start, end))
 }
 
-/// How long what stands at `at` is, if it is one of `these` characters: one byte, or three where it is percent-encoded.
+/// A name without its percent-encodings.
+fn plain(name: &str) -> String {
+    let mut name = name.to_owned();
+    loop {
+        let decoded = percent_decode_str(&name).decode_utf8_lossy().into_owned();
+        if decoded.len() == name.len() {
+            return name;
+        }
+        name = decoded;
+    }
+}
+
+/// How long what stands at `at` is, if it is one of `these` characters: one byte, or three where it is percent-encoded, and two more for
+/// each time that this was encoded again.
 fn one_of(text: &str, at: usize, these: &[u8]) -> Option<usize> {
     let bytes = text.as_bytes();
     match *bytes.get(at)? {
         b'%' => {
             let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-            let byte = u8::try_from(digit(at + 1)? * 16 + digit(at + 2)?).ok()?;
-            these.contains(&byte).then_some(3)
+            let mut code = at + 1;
+            while bytes[code..].starts_with(b"25") && digit(code + 2).is_some() && digit(code + 3).is_some() {
+                code += 2;
+            }
+            let byte = u8::try_from(digit(code)? * 16 + digit(code + 1)?).ok()?;
+            these.contains(&byte).then_some(code + 2 - at)
         }
         byte => these.contains(&byte).then_some(1),
     }
@@ -89,6 +119,12 @@ mod tests {
             ("a?password=a&secret=b", "a?password=***&secret=***"),
             ("a%3Fpassword%3Da%26b%3D1", "a%3Fpassword%3D***%26b%3D1"),
             ("a?to%6ben=t", "a?to%6ben=***"),
+            ("/x/https:%252F%252Fu:pw@h/a", "/x/https:%252F%252F***@h/a"),
+            ("/x/https%25253A%25252F%25252Fu%25253Apw%252540h", "/x/https%25253A%25252F%25252F***%252540h"),
+            ("a?to%256ben%3Dt", "a?to%256ben%3D***"),
+            ("/proxy/user:pw@host/x", "/proxy/***@host/x"),
+            ("\"/user%3Apw%40host/x\" is wrong", "\"/***%40host/x\" is wrong"),
+            ("/x/password=pw", "/x/password=***"),
             ("a;key=b;c=d", "a;key=***;c=d"),
             ("a?X-Amz-Signature=ab/c&sig=d&assign=e", "a?X-Amz-Signature=***&sig=***&assign=e"),
         ] {
@@ -101,6 +137,8 @@ mod tests {
             "a?tag=b&x=c",
             "mail a@b",
             "http://h/a@sha256:1",
+            "host:5000/library/nginx:1.25@sha256:1",
+            "/a:b/c@d",
             "100% a//b",
             "é%",
             "?token=",
