@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 /// The most that [`Place::seal`] adds to a line, in bytes.
 pub(super) const SEAL_BYTES: usize = r#","seq":18446744073709551615,"prev":"""#.len() + 64;
 
+/// The highest number. What claims a higher one has none, so that no forged line leaves those after it without.
+pub(super) const MOST: u64 = u64::MAX / 2;
+
 /// Where the chain is: the number and the hash of a line. Lines of earlier versions, which have none, are all number 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
@@ -29,6 +32,11 @@ impl Place {
         Self { seq: 0, hash: "0".repeat(64) }
     }
 
+    /// So many numbers on, which no line gets.
+    pub(super) fn without(self, numbers: u64) -> Self {
+        Self { seq: self.seq.saturating_add(numbers).min(MOST), ..self }
+    }
+
     /// A line's own place.
     pub(super) fn of(line: &[u8]) -> Self {
         Self { seq: Link::of(line).and_then(|link| link.seq).unwrap_or_default(), hash: hash(line) }
@@ -36,7 +44,7 @@ impl Place {
 
     /// Adds to an object of JSON that it is the line after this place, and goes on to it.
     pub(super) fn seal(&self, object: &[u8]) -> (Self, Vec<u8>) {
-        let seq = self.seq + 1;
+        let seq = self.seq.saturating_add(1);
         let mut line = object.strip_suffix(b"}").unwrap_or(object).to_vec();
         line.extend_from_slice(format!(r#","seq":{seq},"prev":"{}"}}"#, self.hash).as_bytes());
         (Self { seq, hash: hash(&line) }, line)
@@ -46,7 +54,8 @@ impl Place {
 impl Link {
     /// What the line says; `None` where it is no object of JSON.
     pub(super) fn of(line: &[u8]) -> Option<Self> {
-        serde_json::from_slice(line).ok()
+        let link: Self = serde_json::from_slice(line).ok()?;
+        Some(Self { seq: link.seq.filter(|seq| *seq <= MOST), ..link })
     }
 }
 

@@ -12,6 +12,9 @@ use crate::domain::id::Cuid;
 /// The longest entry, in bytes: with what the chain adds to it and its newline it fits a page of the file.
 const ENTRY_BYTES: usize = super::writer::PAGE - chain::SEAL_BYTES - 1;
 
+/// How much of its path a refusal's line has, in bytes: whoever lacks the password is not to write the others' lines away.
+const REFUSED_PATH: usize = 128;
+
 /// One line. Fields that don't apply are left out.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
@@ -53,6 +56,7 @@ pub struct Failure {
 pub struct Terminal {
     pub session: String,
     pub mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Recording>,
@@ -86,6 +90,9 @@ impl Entry {
 
     fn redacted(&self) -> Cow<'_, Self> {
         let is_clean = |text: &str| matches!(redact(text), Cow::Borrowed(_));
+        if matches!(self.status, 401 | 429) {
+            return Cow::Owned(self.with_texts(|text| cut(&redact(text), REFUSED_PATH)));
+        }
         if is_clean(&self.path) && self.failure.as_ref().is_none_or(|failure| is_clean(&failure.message)) {
             return Cow::Borrowed(self);
         }
@@ -96,6 +103,7 @@ impl Entry {
     fn with_texts(&self, change: impl Fn(&str) -> String) -> Self {
         Self {
             user: self.user.as_deref().map(&change),
+            method: change(&self.method),
             path: change(&self.path),
             failure: self.failure.as_ref().map(|failure| Failure { message: change(&failure.message), ..failure.clone() }),
             ..self.clone()
@@ -141,11 +149,18 @@ mod tests {
     #[test]
     fn an_entry_of_whatever_length_fits_a_page_and_is_json() {
         for text in ["x".repeat(100_000), "\u{1}".repeat(9_000), "é\"".repeat(3_000), "short".into()] {
-            let line = Entry { user: Some(text.clone()), ..example(&text, Some(&text)) }.encode().unwrap();
+            let line = Entry { user: Some(text.clone()), method: text.clone(), ..example(&text, Some(&text)) }.encode().unwrap();
             let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert!(line.len() <= ENTRY_BYTES);
             assert_eq!(read["message"] == text, text == "short", "{read}");
         }
+    }
+
+    #[test]
+    fn a_refusal_takes_little_room_however_much_was_asked_for() {
+        let refused = Entry { status: 401, user: None, ..example(&"/x".repeat(4_000), Some("Wrong password")) };
+        let line = refused.encode().unwrap();
+        assert!(line.len() < 512 && String::from_utf8(line).unwrap().contains("Wrong password"));
     }
 
     #[test]

@@ -49,8 +49,14 @@ pub fn verify(folder: &Path, found: &mut dyn FnMut(&str)) -> io::Result<Summary>
     let head = Head::read(folder);
     let files = files::all(folder)?;
     // Again, so that it says at least of what rotation had taken away by then.
-    let dropped = Head::read(folder).ok().flatten().and_then(|head| head.dropped);
-    let mut check = Check { summary: Summary::default(), last: None, dropped, head: None, met_head: None, found };
+    let later = Head::read(folder).ok().flatten();
+    let mut check = Check { summary: Summary::default(), last: None, dropped: None, head: None, met_head: None, found };
+    if let Some(later) = later {
+        if !later.is_possible() {
+            check.tell("actions.head: changed: it says that rotation took away what it says is the last line");
+        }
+        check.dropped = later.dropped;
+    }
     match head {
         Ok(head) => check.head = head.map(|head| head.last),
         Err(error) => check.tell(&format!("actions.head: changed: it can't be read ({error})")),
@@ -134,8 +140,16 @@ impl Check<'_> {
             }
             Some(_) => (),
         }
-        if let Some(head) = self.head.as_ref().filter(|head| head.seq == seq) {
-            self.met_head = Some(head.hash == hash);
+        match &self.head {
+            Some(head) if head.seq == seq => self.met_head = Some(head.hash == hash),
+            // The head of a log that had no line yet, or whose line rotation took meanwhile.
+            Some(head) if head.seq + 1 == seq && self.met_head.is_none() => self.met_head = Some(head.hash == prev),
+            _ => (),
+        }
+        if self.dropped.as_ref().is_some_and(|dropped| dropped.seq == seq && dropped.hash != hash) {
+            self.tell(&format!(
+                "{place}: changed: number {seq} has not the hash that actions.head has of what rotation took away"
+            ));
         }
         self.last = Some((seq, vec![hash]));
     }
@@ -160,10 +174,17 @@ impl Check<'_> {
             }
             return;
         };
+        // Rotation may have gone on since the head was read.
+        let is_dropped = self.dropped.as_ref().is_some_and(|dropped| dropped.seq >= head.seq);
         if head.seq > last {
             self.tell(&missing("cut at the end", last + 1, head.seq));
         } else if self.met_head == Some(false) {
             self.tell(&format!("changed: number {} has not the hash that actions.head has of it", head.seq));
+        } else if self.met_head.is_none() && last > 0 && !is_dropped {
+            self.tell(&format!(
+                "actions.head: changed: it says that number {} is the last, and the log has no such line",
+                head.seq
+            ));
         }
     }
 }
@@ -300,6 +321,42 @@ mod tests {
             .collect();
         edit(&folder, "actions.jsonl", move |old| old.clone_from(&lines));
         assert_eq!(findings(&folder), ["changed: number 5 has not the hash that actions.head has of it"]);
+    }
+
+    #[test]
+    fn a_head_is_not_believed_what_the_log_does_not_bear_out() {
+        type Edit = fn(&mut Head);
+        let cases: [(Edit, &str); 4] = [
+            (
+                |head| head.dropped = Some(Place { seq: 900, ..Place::start() }),
+                "rotation took away what it says is the last line",
+            ),
+            (
+                |head| head.dropped = Some(Place { seq: 7, ..Place::start() }),
+                "actions.jsonl.1, line 2: changed: number 7 has not",
+            ),
+            (|head| head.last.seq = 0, "changed: number 0 has not the hash"),
+            (|head| head.last.seq = 3, "number 3 is the last, and the log has no such line"),
+        ];
+        for (index, (edit, expected)) in cases.into_iter().enumerate() {
+            let folder = log(&[5, 5, 5]);
+            if index != 2 {
+                fs::remove_file(folder.path().join("actions.jsonl.2")).unwrap();
+            }
+            let mut head = Head::read(folder.path()).unwrap().unwrap();
+            head.dropped = (index == 3).then(|| Place { seq: 2, ..Place::start() });
+            edit(&mut head);
+            head.write(folder.path()).unwrap();
+            let found = findings(&folder);
+            assert!(found.iter().any(|finding| finding.contains(expected)), "{index}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_from_before_the_first_line_or_the_last_rotation_is_no_finding() {
+        let folder = log(&[5]);
+        Head { last: Place::start(), dropped: None }.write(folder.path()).unwrap();
+        assert!(findings(&folder).is_empty(), "what a crash leaves: {:?}", findings(&folder));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The thread that writes the log: batches of lines, none of which crosses a page of the file, and rotation.
+//! What writes the log: batches of lines, none of which crosses a page of the file, and rotation.
 //!
 //! A `write` of many pages becomes visible, and is cut short by a crash, page by page. A line that would cross the end of one begins on
 //! the next, after spaces, which belong to the line before it where that is of the same batch. So whoever reads the file meanwhile sees
@@ -7,23 +7,25 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
-    iter::repeat_n,
-    os::unix::fs::MetadataExt,
+    iter::{once, repeat_n},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-    time::Duration,
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, OFlags, flock},
     io::Errno,
 };
-use tokio::sync::{mpsc, oneshot};
 
-use super::{Bounds, chain::Place, files, head::Head};
+use super::{
+    Bounds,
+    chain::Place,
+    files,
+    head::Head,
+    resume::{LEFT_OUT, resume},
+};
 use crate::error::{Error, Result};
 
 /// What becomes visible at once, in bytes, on whatever machine: the smallest page there is.
@@ -31,23 +33,6 @@ pub(super) const PAGE: usize = 4096;
 
 /// Few lines are longer, in bytes, so that what is left of a page is kept for another line only if it is as much.
 const SPARE: usize = 1024;
-
-/// The most messages that are looked at together.
-const BATCH: usize = 1024;
-
-/// How long lines are gathered after a batch: under load one batch of many costs a fraction of many of one.
-const PACE: Duration = Duration::from_millis(5);
-
-/// How long the writer waits before it tries a failing disk again.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// What the writer is sent.
-pub(super) enum Message {
-    /// An entry as JSON.
-    Line(Vec<u8>),
-    Flush(oneshot::Sender<()>),
-    Close(oneshot::Sender<()>),
-}
 
 /// The log, opened to be written.
 pub(super) struct Writer {
@@ -59,53 +44,37 @@ pub(super) struct Writer {
     /// A batch was cut short, and what there is of it is still to be taken away.
     torn: bool,
     head: Head,
+    /// What `actions.head` has, where that is known.
+    written: Option<Head>,
     /// Two writers in one folder would each take the other's lines for none of its own.
-    _lock: File,
+    lock: File,
 }
 
 impl Writer {
     pub(super) fn open(folder: &Path, bounds: Bounds) -> Result<Self> {
-        let lock = File::open(folder).map_err(Error::io("open LOG_DIR"))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            Errno::WOULDBLOCK => Error::io("have LOG_DIR")(io::Error::other("another berth serves it")),
-            error => Error::io("lock LOG_DIR")(error.into()),
-        })?;
-        let opened = open_current(folder).and_then(|(file, length)| Ok((file, length, recall(folder)?)));
-        let (file, length, head) = opened.map_err(Error::io("open the action log"))?;
-        Ok(Self { folder: folder.to_owned(), bounds, file, length, torn: false, head, _lock: lock })
+        let lock = lock(folder).map_err(Error::io("have LOG_DIR"))?;
+        // Earlier versions let everybody read the log. A file system that knows no rights is none to fail for.
+        let _ = files::all(folder).map(|files| files.iter().for_each(|opened| drop(files::keep_private(&opened.file))));
+        let _ = Head::keep_private(folder);
+        let opened = open_current(folder).and_then(|(file, length)| Ok((file, length, resume(folder)?)));
+        let (file, length, (head, written)) = opened.map_err(Error::io("open the action log"))?;
+        Ok(Self { folder: folder.to_owned(), bounds, file, length, torn: false, head, written, lock })
     }
 
-    /// Writes what it is sent, until it is told to close, or nobody is left who could send anything.
-    pub(super) fn run(&mut self, mut receiver: mpsc::UnboundedReceiver<Message>, waiting: &AtomicUsize) {
-        let mut messages = Vec::new();
-        let mut closed = None;
-        while closed.is_none() && receiver.blocking_recv_many(&mut messages, BATCH) > 0 {
-            let is_full = messages.len() == BATCH;
-            let (mut lines, mut flushes) = (VecDeque::new(), Vec::new());
-            for message in messages.drain(..) {
-                match message {
-                    Message::Line(line) => lines.push_back(line),
-                    Message::Flush(done) => flushes.push(done),
-                    Message::Close(done) => closed = Some(done),
-                }
-            }
-            let count = lines.len();
-            while let Err(error) = self.append(&mut lines) {
-                tracing::error!(%error, "the action log can't be written");
-                thread::sleep(RETRY);
-            }
-            waiting.fetch_sub(count, Ordering::Relaxed);
-            for done in flushes {
-                let _ = done.send(());
-            }
-            if !is_full && closed.is_none() {
-                thread::sleep(PACE);
-            }
+    /// Lets another writer have the folder. So many lines are lost, and their numbers left out.
+    pub(super) fn close(&mut self, lost: u64) {
+        self.leave_out(lost);
+        if lost > 0
+            && let Err(error) = self.write_head().or_else(|_| self.head.overwrite(&self.folder))
+        {
+            tracing::error!(%error, "the action log's head can't be written");
         }
-        let _ = flock(&self._lock, FlockOperation::Unlock);
-        if let Some(done) = closed {
-            let _ = done.send(());
-        }
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+
+    /// So many numbers get no line.
+    pub(super) fn leave_out(&mut self, numbers: u64) {
+        self.head.last = self.head.last.clone().without(numbers);
     }
 
     /// Writes the lines, and removes those from the queue that are written, also where it fails.
@@ -113,11 +82,13 @@ impl Writer {
         if lines.is_empty() {
             return Ok(());
         }
+        self.keep_folder()?;
         self.mend()?;
         if !self.is_current()? {
             // Somebody else put the file aside, cut it or wrote to it.
             self.reopen()?;
         }
+        self.look_at_head();
         while !lines.is_empty() {
             let (batch, count, last) = self.batch(lines);
             if count == 0 {
@@ -133,7 +104,7 @@ impl Writer {
             self.head.last = last;
             lines.drain(..count);
         }
-        if let Err(error) = self.head.write(&self.folder) {
+        if let Err(error) = self.write_head() {
             // It is tried again with the next batch, and a start makes up for it.
             tracing::error!(%error, "the action log's head can't be written");
         }
@@ -160,6 +131,37 @@ impl Writer {
             pad(&mut batch, room(end));
         }
         (batch, count, last)
+    }
+
+    /// A head that is gone or another's leaves its mark in the chain before it is replaced.
+    fn look_at_head(&mut self) {
+        let Some(written) = &self.written else { return };
+        let is_own = match Head::read(&self.folder) {
+            Ok(found) => found.as_ref() == Some(written),
+            // It is there, and may be ours, where it only can't be read just now.
+            Err(error) => error.kind() != io::ErrorKind::InvalidData,
+        };
+        if !is_own {
+            tracing::error!("actions.head was removed or changed; {LEFT_OUT}");
+            self.leave_out(1);
+            self.written = None;
+        }
+    }
+
+    fn write_head(&mut self) -> io::Result<()> {
+        self.head.write(&self.folder)?;
+        self.written = Some(self.head.clone());
+        Ok(())
+    }
+
+    /// Where there is another folder under the name, it has to be had as well: it may be another server's.
+    fn keep_folder(&mut self) -> io::Result<()> {
+        let (own, named) = (self.lock.metadata()?, fs::metadata(&self.folder)?);
+        if (own.dev(), own.ino()) != (named.dev(), named.ino()) {
+            tracing::error!("LOG_DIR is another folder than it was; the action log goes on there");
+            self.lock = lock(&self.folder)?;
+        }
+        Ok(())
     }
 
     /// Takes away what there is of a batch that was cut short.
@@ -189,7 +191,7 @@ impl Writer {
     /// Puts the file aside. Each step can be taken again after a failure of a later one, and loses no file of the kept.
     pub(super) fn rotate(&mut self) -> io::Result<()> {
         self.shift()?;
-        move_if_there(&files::current(&self.folder), &files::aside(&self.folder, 0))?;
+        if_there(fs::rename(files::current(&self.folder), files::aside(&self.folder, 0)))?;
         self.shift()?;
         self.reopen()
     }
@@ -202,16 +204,18 @@ impl Writer {
         if !numbers.contains(&0) {
             return Ok(());
         }
-        let free = (1..=self.bounds.files).find(|number| !numbers.contains(number));
+        let slots = files::slots(&folder, self.bounds.files);
+        let free = slots.iter().position(|number| !numbers.contains(number));
         if free.is_none() {
-            let leaving: Vec<u32> = numbers.into_iter().filter(|number| *number >= self.bounds.files).collect();
+            let leaving: Vec<u32> = numbers.into_iter().filter(|number| Some(number) >= slots.last()).collect();
             self.note_dropped(&leaving)?;
             for number in leaving.into_iter().rev() {
-                fs::remove_file(aside(number))?;
+                if_there(fs::remove_file(aside(number)))?;
             }
         }
-        for number in (0..free.unwrap_or(self.bounds.files)).rev() {
-            move_if_there(&aside(number), &aside(number + 1))?;
+        let moves: Vec<(u32, u32)> = once(0).chain(slots.iter().copied()).zip(slots.iter().copied()).collect();
+        for (from, to) in moves.into_iter().take(free.map_or(usize::MAX, |free| free + 1)).rev() {
+            if_there(fs::rename(aside(from), aside(to)))?;
         }
         Ok(())
     }
@@ -219,11 +223,12 @@ impl Writer {
     /// Notes up to where the log will be gone with these files, whose newest is the first.
     fn note_dropped(&mut self, leaving: &[u32]) -> io::Result<()> {
         let Some(newest) = leaving.first() else { return Ok(()) };
-        let Some(last) = files::last(&File::open(files::aside(&self.folder, *newest))?)? else { return Ok(()) };
+        let Some(file) = files::open(&files::aside(&self.folder, *newest))? else { return Ok(()) };
+        let Some(last) = files::last(&file)? else { return Ok(()) };
         if self.head.dropped.as_ref().is_none_or(|dropped| dropped.seq <= last.seq) {
             self.head.dropped = Some(last);
         }
-        self.head.write(&self.folder)
+        self.write_head()
     }
 }
 
@@ -238,9 +243,25 @@ fn pad(batch: &mut Vec<u8>, spaces: usize) {
     batch.splice(newline..newline, repeat_n(b' ', spaces));
 }
 
+/// The lock on the folder.
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = File::open(folder)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(Errno::WOULDBLOCK) => Err(io::Error::other("another berth serves it")),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The file that is written, and its length without what a crash left of a line.
 fn open_current(folder: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().read(true).append(true).create(true).open(files::current(folder))?;
+    let mut options = File::options();
+    // A pipe of this name must not keep the writer waiting.
+    options.read(true).append(true).create(true).mode(files::MODE).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(files::current(folder))?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("actions.jsonl is no file"));
+    }
     let length = files::whole_lines(&file)?;
     if length < file.metadata()?.len() {
         file.set_len(length)?;
@@ -248,48 +269,9 @@ fn open_current(folder: &Path) -> io::Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// Where the chain goes on: after the last line, or, where that is not what the head says, after what it was, so that the gap stays to be
-/// seen.
-fn recall(folder: &Path) -> io::Result<Head> {
-    let mut last = None;
-    for opened in files::all(folder)? {
-        last = files::last(&opened.file)?;
-        if last.is_some() {
-            break;
-        }
-    }
-    let known = Head::read(folder).unwrap_or_else(|error| {
-        tracing::error!(%error, "actions.head can't be read: whether lines of the action log are missing can't be told");
-        None
-    });
-    let found = last.clone().unwrap_or_else(Place::start);
-    let Some(head) = known else {
-        if found.seq > 0 {
-            tracing::error!("there is no actions.head: whether lines of the action log are missing can't be told");
-        }
-        return Ok(Head { last: found, dropped: None });
-    };
-    if head.last.seq > found.seq {
-        let (first, last) = (found.seq + 1, head.last.seq);
-        tracing::error!(
-            first,
-            last,
-            "lines of the action log are missing at its end; berth verify-log tells of them from now on"
-        );
-        return Ok(head);
-    }
-    if head.last.seq == found.seq && head.last.hash != found.hash {
-        tracing::error!(
-            number = found.seq,
-            "the last line of the action log was changed; berth verify-log tells of it from now on"
-        );
-        return Ok(head);
-    }
-    Ok(Head { last: found, ..head })
-}
-
-fn move_if_there(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
+/// What was done to a file, which may be gone.
+fn if_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

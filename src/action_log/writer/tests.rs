@@ -1,8 +1,10 @@
 //! What the writer leaves on the disk, whoever looks at it when.
 
 use std::{
+    fs::OpenOptions,
     os::unix::fs::FileExt,
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,6 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::action_log::{Summary, verify};
+
+mod strangers;
 
 const LARGE: Bounds = Bounds { bytes: 1 << 30, files: 5 };
 
