@@ -22,6 +22,24 @@ const FLUSH: Duration = Duration::from_millis(250);
 const MOST: usize = 1000;
 const USUAL: usize = 100;
 
+/// The ids of all failures; a test holds them against the description.
+const FAILURES: [&str; 14] = [
+    "auth_error",
+    "validation_error",
+    "permission_denied",
+    "not_found",
+    "method_not_allowed",
+    "timeout",
+    "conflict",
+    "payload_too_large",
+    "state_error",
+    "rate_limited",
+    "compose_error",
+    "io_error",
+    "unavailable",
+    "precondition_failed",
+];
+
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -33,7 +51,10 @@ pub(crate) struct ActionsQuery {
     #[param(example = "create")]
     action: Option<String>,
     /// Only failures with this error id, such as `auth_error`; `true` for any failure, `false` for none.
-    #[param(example = "auth_error")]
+    #[param(
+        example = "auth_error",
+        pattern = "^(auth_error|validation_error|permission_denied|not_found|method_not_allowed|timeout|conflict|payload_too_large|state_error|rate_limited|compose_error|io_error|unavailable|precondition_failed|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"
+    )]
     error: Option<String>,
     /// Only requests that came then or later: a time of RFC 3339, or how long ago, such as `15m`.
     #[param(
@@ -171,6 +192,7 @@ impl ActionsQuery {
             .map(|text| since(&text).ok_or_else(|| refuse("since", "a time of RFC 3339, or how long ago, such as 15m", &text)));
         let after =
             self.cursor.map(|text| place(&text).ok_or_else(|| refuse("cursor", "a next_cursor of an earlier answer", &text)));
+        let failed = self.error.map(|text| failed(&text).ok_or_else(|| refuse("error", "an error's id, true or false", &text)));
         let limit = self.limit.unwrap_or(USUAL);
         if !(1..=MOST).contains(&limit) {
             return Err(refuse("limit", "a number from 1 to 1000", &limit.to_string()));
@@ -178,14 +200,19 @@ impl ActionsQuery {
         let filter = Filter {
             cuid: self.cuid.map(|cuid| cuid.parse()).transpose()?,
             action: self.action,
-            failed: self.error.map(|error| match error.as_str() {
-                "true" => Failed::Any,
-                "false" => Failed::None,
-                _ => Failed::As(error),
-            }),
+            failed: failed.transpose()?,
             since: since.transpose()?,
         };
         Ok((filter, after.transpose()?, limit))
+    }
+}
+
+/// Which failures; some languages write `True`.
+fn failed(text: &str) -> Option<Failed> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Some(Failed::Any),
+        "false" => Some(Failed::None),
+        _ => FAILURES.contains(&text).then(|| Failed::As(text.to_owned())),
     }
 }
 
@@ -205,7 +232,27 @@ fn place(cursor: &str) -> Option<Cursor> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_error_of_the_description_can_be_asked_for_and_nothing_else() {
+        let parameters = serde_json::to_value(<ActionsQuery as utoipa::IntoParams>::into_params(|| None)).unwrap();
+        let error = parameters.as_array().unwrap().iter().find(|one| one["name"] == "error").unwrap();
+        let pattern = error["schema"]["pattern"].as_str().unwrap();
+        let described = include_str!("openapi/codes.rs").split("ids: &[").skip(1).flat_map(|rest| {
+            let ids = rest.split(']').next().unwrap_or_default();
+            ids.split('"').skip(1).step_by(2).collect::<Vec<_>>()
+        });
+        assert_eq!(described.collect::<BTreeSet<_>>(), FAILURES.into_iter().collect());
+        for id in FAILURES {
+            assert_eq!(failed(id), Some(Failed::As(id.to_owned())));
+            assert!(pattern.contains(id), "{id}");
+        }
+        assert_eq!((failed("TRUE"), failed("False")), (Some(Failed::Any), Some(Failed::None)));
+        assert_eq!((failed(""), failed("create"), failed("Not_Found")), (None, None, None));
+    }
 
     #[test]
     fn a_time_is_one_or_how_long_ago_one_was() {

@@ -29,6 +29,7 @@ async fn the_log_is_given_newest_first_and_by_filters() {
     assert_eq!(of[0]["prev"].as_str().unwrap().len(), 64);
     let failed = actions(&app, "error=true&since=1h").await;
     assert_eq!(failed.iter().map(|entry| &entry["status"]).collect::<Vec<_>>(), [401, 404, 422]);
+    assert_eq!(actions(&app, "error=True&since=1h").await.len(), 3, "as Python writes it");
     assert_eq!(actions(&app, "error=false&action=create").await.len(), 1);
     assert!(actions(&app, "since=2100-01-01T00:00:00Z").await.is_empty());
     assert_eq!(app.get("/actions?limit=1").await.json()["actions"].as_array().unwrap().len(), 1);
@@ -59,6 +60,9 @@ async fn a_query_that_makes_no_sense_is_refused() {
     for (query, code, field) in [
         ("cuid=c1", "INVALID_CUID", "cuid"),
         ("since=yesterday", "INVALID_QUERY", "since"),
+        ("error=", "INVALID_QUERY", "error"),
+        ("error=1", "INVALID_QUERY", "error"),
+        ("error=no_such_error", "INVALID_QUERY", "error"),
         ("limit=0", "INVALID_QUERY", "limit"),
         ("limit=1001", "INVALID_QUERY", "limit"),
         ("cursor=x", "INVALID_QUERY", "cursor"),
