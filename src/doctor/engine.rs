@@ -84,7 +84,14 @@ async fn compose(report: &mut Report<'_>, config: &Config) {
         }
     };
     match numbers::<3>(&version) {
-        None => report.warn(what, &format!("it says that it is {version:?}, which is no version that berth knows")),
+        // One that somebody built.
+        None if version == "dev" => report.warn(what, "it says that it is \"dev\": whether berth works with it can't be told"),
+        None => report.fail(
+            what,
+            &format!(
+                "it says that its version is {version:?}: install Compose v2 (docker-compose-plugin), or set COMPOSE_BIN to it"
+            ),
+        ),
         Some(found) if found < COMPOSE => {
             report.fail(what, &format!("Compose {version} is too old: install version 2.40.2 or newer"));
         }

@@ -1,10 +1,15 @@
 //! The folders: whether what the server does in them can be done, which is tried and not guessed, and how much room there is.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write},
     os::unix::fs::fchown,
     path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
 };
 
 use super::Report;
@@ -14,9 +19,19 @@ use crate::{compose::file::Template, config::Config, domain::owner::Owner};
 const LITTLE: u64 = 2 << 30;
 const TOO_LITTLE: u64 = 100 << 20;
 
-pub(super) fn check(report: &mut Report<'_>, config: &Config) {
+/// `serves` where a berth has the port, whose folders these are.
+pub(super) fn check(report: &mut Report<'_>, config: &Config, serves: bool) {
     folder(report, "DATA_DIR", &config.data_dir, Some(config.defaults.owner));
     folder(report, "LOG_DIR", &config.logs.dir, None);
+    for (what, path) in [("DATA_DIR", &config.data_dir), ("LOG_DIR", &config.logs.dir)] {
+        if !serves && is_served(path) {
+            let shown = path.display();
+            report.fail(
+                what,
+                &format!("{shown} is served by another berth, which has another port: stop that, or set {what} to another"),
+            );
+        }
+    }
     action_log(report, &config.logs.dir);
     template(report, &config.template_dir);
 }
@@ -43,13 +58,29 @@ fn folder(report: &mut Report<'_>, what: &str, path: &Path, owner: Option<Owner>
     }
 }
 
+/// Whether a server has its lock on the folder. The look takes one for a moment, which other looks don't mind.
+fn is_served(folder: &Path) -> bool {
+    let locked = File::open(folder).map(|folder| flock(folder, FlockOperation::NonBlockingLockShared));
+    matches!(locked, Ok(Err(Errno::WOULDBLOCK)))
+}
+
 /// What keeps the server from working in a folder, and what to do.
 fn obstacle(there: &Path, owner: Option<Owner>) -> Option<String> {
-    if fs::metadata(there).is_ok_and(|found| !found.is_dir()) {
-        return Some("is no folder: move it away".to_owned());
+    match fs::metadata(there) {
+        Ok(found) if !found.is_dir() => return Some("is no folder: move it away".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Some("is a link to what is not there: make that folder, or remove the link".to_owned());
+        }
+        _ => (),
     }
     if let Err(error) = try_file(there, None) {
-        return Some(format!("can't be written to ({error}): make it writable for root"));
+        let advice = match error.kind() {
+            ErrorKind::StorageFull => "make room on its disk (df -h, df -i)",
+            ErrorKind::QuotaExceeded => "make room, or raise the quota",
+            ErrorKind::ReadOnlyFilesystem => "mount its disk to be written to (mount -o remount,rw)",
+            _ => "make it writable for root",
+        };
+        return Some(format!("can't be written to ({error}): {advice}"));
     }
     let owner = owner?;
     let error = try_file(there, Some(owner)).err()?;

@@ -14,7 +14,8 @@ use crate::{
 /// Below this, connections and terminals, of which each needs three, may run out of open files.
 const OPEN_FILES: u64 = 4096;
 
-pub(super) fn check(report: &mut Report<'_>, config: &Config) {
+/// Whether a berth has the port already.
+pub(super) fn check(report: &mut Report<'_>, config: &Config) -> bool {
     if geteuid().is_root() {
         report.ok("rights", "root's");
     } else {
@@ -30,19 +31,23 @@ pub(super) fn check(report: &mut Report<'_>, config: &Config) {
         Some(most) => report.ok("open files", &format!("up to {most}")),
         None => report.ok("open files", "without a limit"),
     }
-    port(report, config);
+    port(report, config)
 }
 
-fn port(report: &mut Report<'_>, config: &Config) {
+fn port(report: &mut Report<'_>, config: &Config) -> bool {
     let (at, what) = (config.listen, "port");
     let error = match TcpListener::bind(at) {
-        Ok(_) => return report.ok(what, &format!("{at} can be had")),
+        Ok(_) => {
+            report.ok(what, &format!("{at} can be had"));
+            return false;
+        }
         Err(error) => error,
     };
     match error.kind() {
         ErrorKind::AddrInUse => match listener(at.port(), Protocol::Tcp) {
             Some(Holder::Process { name, pid }) if name == "berth" => {
                 report.ok(what, &format!("{at} is held by the berth that runs (pid {pid})"));
+                return true;
             }
             holder => {
                 let holder = holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
@@ -57,4 +62,5 @@ fn port(report: &mut Report<'_>, config: &Config) {
         }
         _ => report.fail(what, &format!("{at} can't be listened on ({error}): set HOST and PORT to others")),
     }
+    false
 }

@@ -8,12 +8,12 @@ mod settings;
 
 use std::io::Write;
 
-/// Looks at everything, and says on `out` what it finds. Whether nothing fails.
+/// Looks at everything, and says on `out` what it finds. Whether nothing fails, and all of it could be said.
 pub async fn examine(out: &mut dyn Write) -> bool {
-    let mut report = Report { out, failures: 0, warnings: 0 };
+    let mut report = Report { out, failures: 0, warnings: 0, is_said: true };
     if let Some(config) = settings::check(&mut report) {
-        machine::check(&mut report, &config);
-        folders::check(&mut report, &config);
+        let serves = machine::check(&mut report, &config);
+        folders::check(&mut report, &config, serves);
         engine::check(&mut report, &config).await;
     }
     report.close()
@@ -24,6 +24,8 @@ struct Report<'a> {
     out: &'a mut dyn Write,
     failures: usize,
     warnings: usize,
+    /// So far `out` has taken everything.
+    is_said: bool,
 }
 
 impl Report<'_> {
@@ -47,16 +49,16 @@ impl Report<'_> {
     fn line(&mut self, verdict: &str, what: &str, text: &str) {
         // Some errors have several lines.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = writeln!(self.out, "{verdict:<4}  {what:<12}  {text}");
+        self.is_said &= writeln!(self.out, "{verdict:<4}  {what:<12}  {text}").is_ok();
     }
 
-    fn close(self) -> bool {
+    fn close(mut self) -> bool {
         let verdict = match (self.failures, self.warnings) {
             (0, 0) => "all is well".to_owned(),
             (0, warnings) => format!("berth can run; warnings: {warnings}"),
             (failures, warnings) => format!("berth can't run as it should; failures: {failures}, warnings: {warnings}"),
         };
-        let _ = writeln!(self.out, "\n{verdict}");
-        self.failures == 0
+        self.is_said &= writeln!(self.out, "\n{verdict}").is_ok() && self.out.flush().is_ok();
+        self.failures == 0 && self.is_said
     }
 }
