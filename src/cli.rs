@@ -23,7 +23,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Default, Subcommand)]
 pub enum Command {
-    /// Serves the API until it is told to stop by SIGINT or SIGTERM; without a command, that is what berth does
+    /// Serves the API until it is told to stop by SIGINT or SIGTERM, and ends at once when told again; without a command, that is what berth does
     #[default]
     Serve,
     /// Looks at the settings, the engine, Compose, the folders, the port and the machine, and says what is wrong and what to do

@@ -1,6 +1,12 @@
 //! The log on stderr: lines for people, or an object of JSON a line, in which every line about a request has its id.
 
-use std::{fmt, io::stderr};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    fmt,
+    io::stderr,
+    panic::{self, PanicHookInfo},
+    thread,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -35,7 +41,22 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
         LogFormat::Text => registry.with(layer().with_writer(stderr)).try_init(),
         LogFormat::Json => registry.with(RequestIds).with(layer().with_writer(stderr).event_format(JsonLines)).try_init(),
     };
-    started.map_err(|error| format!("no log: {error}"))
+    started.map_err(|error| format!("no log: {error}"))?;
+    if format == LogFormat::Json {
+        panic::set_hook(Box::new(tell_panic));
+    }
+    Ok(())
+}
+
+/// A panic as a line like any other.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = thread::current();
+    let said = panic.payload();
+    let why = said.downcast_ref::<&str>().copied().or(said.downcast_ref::<String>().map(String::as_str)).unwrap_or("panicked");
+    let backtrace = Backtrace::capture();
+    let calls = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(thread = thread.name(), place, backtrace = calls, panic = true, "{why}");
 }
 
 /// The id of the request that a span is around, among the span's extensions.

@@ -20,6 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
 };
 
 /// How long blocking work may still take once all else is over.
@@ -67,8 +68,12 @@ fn verify_log(folder: Option<PathBuf>) -> Result<bool, String> {
         Some(folder) => folder,
         None => Variables::load().map_err(|error| error.to_string())?.log_dir(),
     };
-    let mut out = io::stdout().lock();
-    let summary = verify(&folder, &mut |finding| drop(writeln!(out, "{finding}")));
+    let (mut out, mut said) = (io::stdout().lock(), Ok(()));
+    let summary = verify(&folder, &mut |finding| {
+        if said.is_ok() {
+            said = writeln!(out, "{finding}");
+        }
+    });
     let summary = summary.map_err(|error| format!("the action log in {} can't be read: {error}", folder.display()))?;
     if (summary.files, summary.findings) == (0, 0) {
         return Err(format!("there is no action log in {}", folder.display()));
@@ -78,7 +83,9 @@ fn verify_log(folder: Option<PathBuf>) -> Result<bool, String> {
         1 => "1 finding".to_owned(),
         many => format!("{many} findings"),
     };
-    let _ = writeln!(out, "{verdict}: {summary}");
+    said.and_then(|()| writeln!(out, "{verdict}: {summary}"))
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("what was found can't be said ({error}): {verdict}: {summary}"))?;
     Ok(summary.findings == 0)
 }
 
@@ -94,13 +101,18 @@ fn allow_many_files() {
 async fn serve(config: &Config) -> Result<(), String> {
     let listener = TcpListener::bind(config.listen).map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
     let application = Application::build(config, listener).map_err(|error| error.to_string())?;
+    let listen = |kind| signal(kind).map_err(|error| format!("can't wait for signals: {error}"));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     tracing::info!(address = %application.address(), data = %config.data_dir.display(), "berth serves");
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => (),
-            _ = terminate.recv() => (),
-        }
+    let mut signalled = async || tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () };
+    let (ask, asked) = oneshot::channel();
+    let asked_twice = async {
+        signalled().await;
+        let _ = ask.send(());
+        signalled().await;
     };
-    application.run_until(shutdown).await.map_err(|error| error.to_string())
+    tokio::select! {
+        ended = application.run_until(async { drop(asked.await) }) => ended.map_err(|error| error.to_string()),
+        () = asked_twice => Err("a second signal ended it before all was done: the next start puts right what is left".to_owned()),
+    }
 }

@@ -3,12 +3,14 @@
 use std::{
     collections::HashMap,
     fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,11 +37,16 @@ fn settings(world: &Path) -> HashMap<&'static str, String> {
 }
 
 /// Runs the program in `world` to its end.
-#[expect(clippy::disallowed_methods, reason = "the program under test")]
 fn berth(world: &Path, words: &[&str], settings: &HashMap<&'static str, String>) -> Output {
+    berth_to(Stdio::piped(), world, words, settings)
+}
+
+/// The same, with its stdout somewhere else.
+#[expect(clippy::disallowed_methods, reason = "the program under test")]
+fn berth_to(stdout: Stdio, world: &Path, words: &[&str], settings: &HashMap<&'static str, String>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
     command.args(words).env_clear().envs(settings).current_dir(world).stdin(Stdio::null());
-    command.output().unwrap()
+    command.stdout(stdout).output().unwrap()
 }
 
 /// What it said on stdout and stderr, and its exit code.
@@ -89,16 +96,26 @@ fn the_doctor_says_of_each_thing_that_is_wrong_what_to_do() {
     let templates = world.path().join("templates");
     fs::create_dir(&templates).unwrap();
     fs::write(templates.join("compose.yaml"), "services: []").unwrap();
-    let cases: [(&str, String, &str, &str); 9] = [
+    symlink("nowhere", world.path().join("link")).unwrap();
+    // What a server of another port would hold.
+    let served = world.path().join("served");
+    fs::create_dir(&served).unwrap();
+    let lock = fs::File::open(&served).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let cases: [(&str, String, &str, &str); 13] = [
         ("PORT", held.local_addr().unwrap().port().to_string(), "port", "set PORT to another"),
         ("HOST", "192.0.2.1".into(), "port", "set HOST"),
         ("KEEP_DEPLOYS", "all".into(), "settings", "KEEP_DEPLOYS=\"all\" can't be used"),
         ("APP_PASS", "change-me".into(), "settings", "set a password of your own"),
         ("DATA_DIR", file.display().to_string(), "DATA_DIR", "is no folder: move it away"),
+        ("DATA_DIR", world.path().join("link/data").display().to_string(), "DATA_DIR", "is a link to what is not there"),
+        ("DATA_DIR", served.display().to_string(), "DATA_DIR", "is served by another berth"),
+        ("LOG_DIR", served.display().to_string(), "LOG_DIR", "is served by another berth"),
         ("LOG_DIR", "/proc/nowhere".into(), "LOG_DIR", "/proc can't be written to"),
         ("TEMPLATE_DIR", templates.display().to_string(), "TEMPLATE_DIR", "it has no services"),
         ("DOCKER_HOST", "unix:///nowhere/docker.sock".into(), "engine", "start it"),
         ("COMPOSE_BIN", "/bin/false".into(), "compose", "install Compose v2"),
+        ("COMPOSE_BIN", "/bin/true".into(), "compose", "it says that its version is \"\""),
     ];
     for (name, value, what, why) in cases {
         let mut settings = settings(world.path());
@@ -165,16 +182,61 @@ async fn the_doctor_may_be_asked_beside_a_server_and_the_log_verified() {
     assert!(elsewhere.1 == Some(1) && elsewhere.0.starts_with("berth: "), "{elsewhere:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// A server whose log is `stderr` in `world`.
 #[expect(clippy::disallowed_methods, reason = "the program under test")]
+fn serve(world: &Path, settings: &HashMap<&'static str, String>) -> Child {
+    let log = fs::File::create(world.join("stderr")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
+    command.env_clear().envs(settings).current_dir(world).stderr(log).spawn().unwrap()
+}
+
+fn ask_to_stop(child: &Child) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM).unwrap();
+}
+
+#[test]
+fn a_log_that_is_well_but_can_t_be_said_to_be_is_a_failure() {
+    let world = TempDir::new().unwrap();
+    fs::write(world.path().join("actions.jsonl"), "{}\n").unwrap();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for words in [&["verify-log", "."][..], &["doctor"]] {
+        let output = berth_to(full().into(), world.path(), words, &settings(world.path()));
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+    }
+    assert_eq!(berth(world.path(), &["verify-log", "."], &HashMap::new()).status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_server_that_still_waits_for_what_is_under_way() {
+    let world = TempDir::new().unwrap();
+    let mut settings = settings(world.path());
+    settings.insert("LOG_FORMAT", "json".to_owned());
+    let mut child = serve(world.path(), &settings);
+    let log = || fs::read_to_string(world.path().join("stderr")).unwrap();
+    let address = || Some(log().split_once("\"address\":\"")?.1.split('"').next()?.to_owned());
+    until("it serves", async || address().is_some()).await;
+    let mut client = TcpStream::connect(address().unwrap()).unwrap();
+    let credentials = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    let head = format!("POST /containers HTTP/1.1\r\nhost: x\r\nauthorization: Basic {credentials}\r\n");
+    write!(client, "{head}expect: 100-continue\r\ncontent-length: 100\r\n\r\n").unwrap();
+    let mut line = [0; 12];
+    client.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"HTTP/1.1 100");
+    ask_to_stop(&child);
+    until("it is stopping", async || log().contains("\"stopping\"")).await;
+    assert_eq!(child.try_wait().unwrap(), None);
+    ask_to_stop(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(log().contains("berth: a second signal ended it"), "{}", log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_on_stderr_is_json_with_the_request_s_id_where_that_is_asked_for() {
     let mut app = TestApp::start().await;
     app.shut_down().await;
     let mut settings = settings(app.world.path());
     settings.extend([("LOG_FORMAT", "json".to_owned()), ("RUST_LOG", "berth=debug".to_owned())]);
-    let log = fs::File::create(app.world.path().join("stderr")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
-    let mut child = command.env_clear().envs(&settings).current_dir(app.world.path()).stderr(log).spawn().unwrap();
+    let mut child = serve(app.world.path(), &settings);
     let lines = || -> Vec<Value> {
         let text = fs::read_to_string(app.world.path().join("stderr")).unwrap();
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
@@ -193,6 +255,6 @@ async fn the_log_on_stderr_is_json_with_the_request_s_id_where_that_is_asked_for
         line["timestamp"].as_str().unwrap().ends_with('Z') && line["level"].is_string() && line["target"].is_string(),
         "{line}"
     );
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    ask_to_stop(&child);
     assert!(child.wait().unwrap().success());
 }
