@@ -3,12 +3,12 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::fchown,
+    os::unix::fs::{OpenOptionsExt, fchown},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, OFlags, flock},
     io::Errno,
 };
 
@@ -121,7 +121,9 @@ fn room(folder: &Path) -> io::Result<Room> {
 /// A log that is there already has to be written on.
 fn action_log(report: &mut Report<'_>, folder: &Path) {
     let path = folder.join("actions.jsonl");
-    match OpenOptions::new().append(true).open(&path) {
+    // A pipe of this name must not keep the doctor waiting.
+    let opened = OpenOptions::new().append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&path);
+    match opened {
         Err(error) if fs::symlink_metadata(&path).is_ok() => {
             report.fail("LOG_DIR", &format!("{} can't be written on ({error}): move it away", path.display()));
         }

@@ -102,7 +102,10 @@ fn the_doctor_says_of_each_thing_that_is_wrong_what_to_do() {
     fs::create_dir(&served).unwrap();
     let lock = fs::File::open(&served).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let cases: [(&str, String, &str, &str); 13] = [
+    let piped = world.path().join("piped");
+    fs::create_dir(&piped).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, piped.join("actions.jsonl"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let cases: [(&str, String, &str, &str); 14] = [
         ("PORT", held.local_addr().unwrap().port().to_string(), "port", "set PORT to another"),
         ("HOST", "192.0.2.1".into(), "port", "set HOST"),
         ("KEEP_DEPLOYS", "all".into(), "settings", "KEEP_DEPLOYS=\"all\" can't be used"),
@@ -111,6 +114,7 @@ fn the_doctor_says_of_each_thing_that_is_wrong_what_to_do() {
         ("DATA_DIR", world.path().join("link/data").display().to_string(), "DATA_DIR", "is a link to what is not there"),
         ("DATA_DIR", served.display().to_string(), "DATA_DIR", "is served by another berth"),
         ("LOG_DIR", served.display().to_string(), "LOG_DIR", "is served by another berth"),
+        ("LOG_DIR", piped.display().to_string(), "LOG_DIR", "actions.jsonl can't be written on"),
         ("LOG_DIR", "/proc/nowhere".into(), "LOG_DIR", "/proc can't be written to"),
         ("TEMPLATE_DIR", templates.display().to_string(), "TEMPLATE_DIR", "it has no services"),
         ("DOCKER_HOST", "unix:///nowhere/docker.sock".into(), "engine", "start it"),
