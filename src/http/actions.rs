@@ -72,7 +72,15 @@ pub(crate) struct ActionsQuery {
 
 /// A part of the action log.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Actions, example = json!({"actions": [], "next_cursor": null}))]
+#[schema(as = Actions, example = json!({
+    "actions": [{
+        "timestamp": "2024-01-20T15:30:00.123456789+01:00", "request_id": "123e4567-e89b-12d3-a456-426614174000", "user": "admin",
+        "remote": "127.0.0.1", "method": "POST", "path": "/containers", "action": "create",
+        "cuid": "c123e4567-e89b-12d3-a456-426614174000", "status": 201, "duration_ms": 180, "bytes_in": 42, "bytes_out": 900,
+        "seq": 1042, "prev": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    }],
+    "next_cursor": "MTIzIDQ1NiAxMDQy"
+}))]
 pub(crate) struct ActionsView {
     /// Newest first. There may be fewer than were asked for, or none, although there are more.
     actions: Vec<ActionView>,
