@@ -64,9 +64,9 @@ struct Filter {
     kinds: Option<Vec<String>>,
 }
 
-/// `GET /events`: server-sent events, or lines where only those are accepted.
+/// Follows what happens to containers
 ///
-/// The first is `ready`, with the place to come back to. Where some can't be told any more, `missed` says so: look at everything anew.
+/// As server-sent events, or lines where only `application/x-ndjson` is accepted. The first is `ready`, with the place to come back to. Where some can't be told any more, `missed` says so: look at everything anew.
 #[utoipa::path(
     get, path = "/events", tag = "live", params(EventsQuery, LastEventId),
     responses((status = 200, description = "the events, without end", content(

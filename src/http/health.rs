@@ -92,7 +92,9 @@ pub(crate) struct AliveView {
     status: &'static str,
 }
 
-/// `GET /livez`: that requests are answered, and nothing else. It needs no password.
+/// Tells that requests are answered
+///
+/// And nothing else, so it needs no password.
 #[utoipa::path(get, path = "/livez", tag = "server", security(()), responses((status = 200, description = "the server answers", body = AliveView)))]
 pub(crate) async fn alive(_: Query<NoQuery>) -> Answer<AliveView> {
     Answer(AliveView { status: "alive" })

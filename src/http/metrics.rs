@@ -10,7 +10,7 @@ use crate::{error::Error, metrics::Levels};
 /// What is of this type only for who asks for it: all others get Prometheus' older text.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
-/// `GET /metrics`
+/// Gives what was counted and timed to Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "server",
     responses((status = 200, description = "counters, timers and levels for Prometheus", content(

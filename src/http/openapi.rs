@@ -23,7 +23,7 @@ use super::{
 #[openapi(
     info(
         title = "berth",
-        description = "Turns one machine with Docker into a place where programs put programs: containers, files and terminals over REST and WebSocket.\n\nEvery call wants HTTP Basic, every answer has an `X-Request-Id`, and every failure the body `Error`. A method that a path does not have is 405, with `Allow`. Any POST or PATCH may carry an `Idempotency-Key`, and is done once then. What is no HTTP request is answered by a bare 400 before any of this.",
+        description = "Turns one machine with Docker into a place where programs put programs: containers, files and terminals over REST and WebSocket.\n\nEvery call but `/livez` wants HTTP Basic, every answer has an `X-Request-Id`, and every failure the body `Error`. A method that a path does not have is 405, with `Allow`. Any POST or PATCH may carry an `Idempotency-Key`, and is done once then. What is no HTTP request is answered by a bare 400 before any of this.",
     ),
     tags(
         (name = "server", description = "The server itself"),
