@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Containers;
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 
 /// How long to wait before the engine is asked again for a log that it ended while the container still ran, or seemed to.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long nothing has to come, once the end is past, for it to be seen that nothing more will: a line is stamped before it is written.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A log that is being read, and maybe followed.
 pub struct Logs {
@@ -23,7 +25,7 @@ pub struct Logs {
     cuid: Cuid,
     wanted: Wanted,
     follow: bool,
-    /// When nothing more is wanted.
+    /// When what is printed is not wanted any more.
     ends: Option<Instant>,
     /// The run whose log is read, or was.
     run: Option<Run>,
@@ -38,6 +40,9 @@ impl Containers {
     /// # Errors
     /// [`Error::ContainerNotFound`], [`Error::LogUnreadable`], [`Error::EngineUnavailable`], [`Error::EngineRefused`].
     pub async fn logs(&self, cuid: Cuid, mut wanted: Wanted, follow: bool) -> Result<Logs> {
+        let left = wanted.until.map(Stamp::from_now);
+        // What ends in the past is all there already.
+        let follow = follow && left.is_none_or(|left| !left.is_zero());
         self.0.index.get(cuid)?;
         let engine = &self.0.engine;
         let run = engine.run(cuid).await?;
@@ -50,7 +55,7 @@ impl Containers {
             Some(run) if !none || follow => Some(engine.log(&run.container, &wanted, follow).await?),
             _ => None,
         };
-        let ends = wanted.until.map(|until| Instant::now() + until.from_now());
+        let ends = left.map(|left| Instant::now() + left);
         Ok(Logs { containers: self.clone(), cuid, wanted, follow, ends, run, log, last: wanted.after })
     }
 }
@@ -62,17 +67,12 @@ impl Logs {
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`], [`Error::LogUnreadable`].
     pub async fn next(&mut self, mut each: impl FnMut(&Line<'_>)) -> Result<bool> {
-        let ends = self.ends.filter(|_| self.follow);
-        let late = async {
-            match ends {
-                Some(ends) => sleep_until(ends).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            next = self.read(&mut each) => next,
-            () = late => Ok(false),
+        let patience = self.ends.filter(|_| self.follow).map(|ends| ends.max(Instant::now()) + GRACE);
+        let read = self.read(&mut each);
+        let Some(patience) = patience else { return read.await };
+        match timeout_at(patience, read).await {
+            Ok(next) => next,
+            Err(_) => self.read_the_rest().await,
         }
     }
 
@@ -91,11 +91,22 @@ impl Logs {
         if !self.follow {
             return Ok(false);
         }
+        if self.ends.is_some_and(|ends| ends <= Instant::now()) {
+            return self.read_the_rest().await;
+        }
         match self.next_run().await {
-            Ok(run) => self.go_on(run).await?,
+            Ok(run) => self.go_on(run, true).await?,
             Err(Error::ContainerNotFound(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
+        Ok(true)
+    }
+
+    /// Goes on without following: whatever the reason that nothing comes any more, what there is up to the end is in the log by now.
+    async fn read_the_rest(&mut self) -> Result<bool> {
+        let Some(run) = self.containers.0.engine.run(self.cuid).await? else { return Ok(false) };
+        self.go_on(run, false).await?;
+        self.follow = false;
         Ok(true)
     }
 
@@ -121,11 +132,11 @@ impl Logs {
     }
 
     /// Reads on where the last run ended, or all that a container made anew has written.
-    async fn go_on(&mut self, run: Run) -> Result<()> {
+    async fn go_on(&mut self, run: Run, follow: bool) -> Result<()> {
         let same = self.run.as_ref().is_some_and(|known| known.container == run.container);
         let after = if same { self.last } else { None };
         let wanted = Wanted { tail: None, after, ..self.wanted };
-        match self.containers.0.engine.log(&run.container, &wanted, true).await {
+        match self.containers.0.engine.log(&run.container, &wanted, follow).await {
             // It is gone again already.
             Err(Error::EngineRefused(_)) => sleep(PAUSE).await,
             log => {

@@ -22,6 +22,9 @@ const MORE: usize = 8;
 /// How many entries may be written between the look at a log and the reading of it, before fewer of its old lines are given.
 const MEANWHILE: usize = 10_000;
 
+/// How far back it is looked for lines of the other stream that are older than their place in the log.
+const RECENT: usize = 256;
+
 /// What of a log is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -60,8 +63,8 @@ pub struct Log {
     bytes: hijack::Bytes,
     entries: Entries,
     joiner: Joiner,
-    /// Where the wanted lines begin, until that was seen.
-    begin: Option<(Source, Stamp)>,
+    /// Where the wanted lines begin, until that was seen or is past.
+    begin: Option<Begin>,
     after: Option<Stamp>,
     /// How many lines are still to be given: some may have come since the last ones were looked for.
     left: usize,
@@ -73,12 +76,20 @@ impl Engine {
     /// # Errors
     /// [`Error::EngineUnavailable`], [`Error::EngineRefused`].
     pub async fn run(&self, container: Cuid) -> Result<Option<Run>> {
+        Ok(self.run_and_env(container).await?.map(|(run, _)| run))
+    }
+
+    /// The same with its environment, as `NAME=value`.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub async fn run_and_env(&self, container: Cuid) -> Result<Option<(Run, Vec<String>)>> {
         let found = match self.docker()?.inspect_container(&container.to_string(), None).await {
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
             found => found.map_err(failed)?,
         };
         let state = found.state.unwrap_or_default();
-        Ok(Some(Run {
+        let run = Run {
             container: found.id.unwrap_or_default(),
             started: state
                 .started_at
@@ -86,7 +97,8 @@ impl Engine {
                 .map(|at| at.to_utc())
                 .filter(|at| at.timestamp() > 0),
             running: state.running == Some(true) && state.restarting != Some(true),
-        }))
+        };
+        Ok(Some((run, found.config.and_then(|config| config.env).unwrap_or_default())))
     }
 
     /// Opens the log of the container with this id of the engine's.
@@ -98,19 +110,14 @@ impl Engine {
             None => (None, None),
             Some(lines) => self.look_back(container, wanted, lines).await?,
         };
-        let since = begin.map(|(_, stamp)| stamp).max(wanted.since).max(wanted.after);
+        let since = begin.map(|begin| begin.stamp).max(wanted.since).max(wanted.after);
         let bytes = self.log_bytes(container, &Wanted { since, ..*wanted }, entries, follow).await?;
         let left = wanted.tail.filter(|_| !follow).unwrap_or(usize::MAX);
         Ok(Log { bytes, entries: Entries::default(), joiner: Joiner::default(), begin, after: wanted.after, left })
     }
 
     /// Where the last `lines` lines of what is wanted begin, unless there are no more, and how many of the log's last entries these are.
-    async fn look_back(
-        &self,
-        container: &str,
-        wanted: &Wanted,
-        lines: usize,
-    ) -> Result<(Option<(Source, Stamp)>, Option<usize>)> {
+    async fn look_back(&self, container: &str, wanted: &Wanted, lines: usize) -> Result<(Option<Begin>, Option<usize>)> {
         // The engine looks at the last entries first and then leaves out what is not wanted, so only all of them will do.
         let mut asked = (wanted.until.is_none() && wanted.source.is_none()).then_some(lines + SPARE);
         loop {
@@ -175,9 +182,7 @@ impl Log {
             if after.is_some_and(|after| entry.stamp <= after) {
                 return;
             }
-            // The engine's `since` may let through what another stream has from before.
-            let early = |(source, stamp): &mut (Source, Stamp)| entry.source != *source || entry.stamp < *stamp;
-            if begin.as_mut().is_some_and(early) {
+            if begin.as_mut().is_some_and(|begin| begin.is_behind(&entry)) {
                 return;
             }
             *begin = None;
@@ -187,23 +192,54 @@ impl Log {
     }
 }
 
+/// The entry that the wanted lines begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Begin {
+    source: Source,
+    stamp: Stamp,
+    /// How many entries are before it although their moment is not: the two streams are read side by side.
+    early: usize,
+}
+
+impl Begin {
+    /// Whether the entry stands before this one. This one may be gone by now, so it is not waited for.
+    fn is_behind(&mut self, entry: &Entry<'_>) -> bool {
+        if entry.stamp < self.stamp {
+            return true;
+        }
+        let early = self.early > 0 && (entry.source, entry.stamp) != (self.source, self.stamp);
+        self.early -= usize::from(early);
+        early
+    }
+}
+
 /// Finds where the last lines begin.
 struct LookBack {
     lines: usize,
     /// The beginnings of the last lines, at most so many.
-    begins: VecDeque<(Source, Stamp)>,
+    begins: VecDeque<Begin>,
     /// How many entries there were.
     count: usize,
     first: Option<Stamp>,
+    /// Of the last entries.
+    recent: VecDeque<Stamp>,
     /// Of standard output and of standard error: the last entry's moment, and whether its line goes on.
     last: [Option<(Stamp, bool)>; 2],
     /// What may be the end of a line that began earlier, and so counts only where there is nothing earlier.
-    suspects: VecDeque<(Source, Stamp)>,
+    suspects: VecDeque<Begin>,
 }
 
 impl LookBack {
     fn new(lines: usize) -> Self {
-        Self { lines, begins: VecDeque::new(), count: 0, first: None, last: [None; 2], suspects: VecDeque::new() }
+        Self {
+            lines,
+            begins: VecDeque::new(),
+            count: 0,
+            first: None,
+            recent: VecDeque::new(),
+            last: [None; 2],
+            suspects: VecDeque::new(),
+        }
     }
 
     fn take(&mut self, entry: Entry<'_>) {
@@ -214,13 +250,19 @@ impl LookBack {
         // What begins before the first entry has an earlier moment.
         let suspect = last.is_none() && entry.stamp <= first;
         *last = Some((entry.stamp, !entry.ends_line()));
+        let early = self.recent.iter().rev().take_while(|stamp| **stamp >= entry.stamp).count();
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(entry.stamp);
         if goes_on {
             return;
         }
+        let begin = Begin { source: entry.source, stamp: entry.stamp, early };
         if suspect {
-            self.suspects.push_back((entry.source, entry.stamp));
+            self.suspects.push_back(begin);
         } else {
-            self.begins.push_back((entry.source, entry.stamp));
+            self.begins.push_back(begin);
             if self.begins.len() > self.lines {
                 self.begins.pop_front();
             }
@@ -228,7 +270,7 @@ impl LookBack {
     }
 
     /// Where the last lines begin, if that is known: `None` inside where `all` was seen and there are no more lines than wanted.
-    fn begin(&self, all: bool) -> Option<Option<(Source, Stamp)>> {
+    fn begin(&self, all: bool) -> Option<Option<Begin>> {
         if self.begins.len() == self.lines {
             return Some(self.begins.front().copied());
         }
@@ -237,5 +279,43 @@ impl LookBack {
         let from = self.suspects.len().saturating_sub(missing);
         let cut = (from > 0).then(|| self.suspects.get(from).copied()).flatten();
         all.then_some(cut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries as the engine sends them: `o` or `e` for the stream, and the second.
+    fn bytes(entries: &str) -> Vec<u8> {
+        let entry = |entry: &str| {
+            let (source, second) = entry.split_at(1);
+            let body = format!("2026-01-01T00:00:{second:0>2}.000000000Z {entry}\n");
+            [&[if source == "e" { 2 } else { 1 }, 0, 0, 0], &(body.len() as u32).to_be_bytes()[..], body.as_bytes()].concat()
+        };
+        entries.split(' ').flat_map(entry).collect()
+    }
+
+    /// What is read of `now`, where the last `lines` of `before` were to be found.
+    fn read(lines: usize, before: &str, now: &str) -> String {
+        let mut look = LookBack::new(lines);
+        Entries::default().take(&bytes(before), |entry| look.take(entry)).unwrap();
+        let (mut begin, mut seen) = (look.begin(true).unwrap(), Vec::new());
+        let each = |entry: Entry<'_>| {
+            if !begin.as_mut().is_some_and(|begin| begin.is_behind(&entry)) {
+                begin = None;
+                Joiner::default().take(entry, |line| seen.push(String::from_utf8(line.bytes.to_vec()).unwrap()));
+            }
+        };
+        Entries::default().take(&bytes(now), each).unwrap();
+        seen.join(" ")
+    }
+
+    #[test]
+    fn the_last_lines_are_found_also_where_their_first_is_gone_meanwhile() {
+        assert_eq!(read(2, "o1 e2 o3 o4", "o1 e2 o3 o4 o5"), "o3 o4 o5");
+        assert_eq!(read(1, "o1 o2 e3", "o6 o7 o8"), "o6 o7 o8", "a stream that lacks the begin");
+        assert_eq!(read(2, "o1 e5 o4 o6", "o1 e5 o4 o6"), "o4 o6", "the streams are not quite in order");
+        assert_eq!(read(1, "o1 e5 e6 o4", "o7 o8 o9"), "o9", "and no more is dropped than there was");
     }
 }

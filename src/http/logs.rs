@@ -8,7 +8,7 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -63,6 +63,19 @@ pub(crate) struct LogsQuery {
     /// Only what was printed there: `stdout` or `stderr`.
     #[param(example = "stderr", pattern = "^(stdout|stderr)$")]
     stream: Option<String>,
+}
+
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what a browser sends by itself")]
+struct LastEventId {
+    /// Followed: the id of the last event that the client has got. What comes behind it is given, whatever `tail` says.
+    #[param(
+        rename = "Last-Event-ID",
+        example = "2026-01-02T03:04:05.000000006Z",
+        pattern = r"^((19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?Z)?$"
+    )]
+    id: Option<String>,
 }
 
 /// A line of a log.
@@ -120,7 +133,7 @@ impl<'a> From<&'a Line<'a>> for LogLine<'a> {
     get,
     path = "/containers/{cuid}/logs",
     tag = "live",
-    params(("cuid" = String, Path), LogsQuery),
+    params(("cuid" = String, Path), LogsQuery, LastEventId),
     responses((status = 200, description = "the log", content((LogsView = "application/json"), (LogLine = "application/x-ndjson"), (super::stream::ServerSentEvent = "text/event-stream"))))
 )]
 pub(crate) async fn show(
@@ -132,9 +145,8 @@ pub(crate) async fn show(
 ) -> ApiResult<HttpResponse> {
     let follow = query.0.follow.0;
     let mut wanted = query.0.wanted()?;
-    if let Some(id) = request.headers().get(LAST_EVENT_ID).filter(|_| follow) {
-        let id = String::from_utf8_lossy(id.as_bytes());
-        wanted.after = Some(moment_in("Last-Event-ID", &id)?);
+    if let Some(id) = request.headers().get(LAST_EVENT_ID).filter(|id| follow && !id.is_empty()) {
+        wanted.after = Some(behind(&String::from_utf8_lossy(id.as_bytes()))?);
         wanted.tail = None;
     }
     let logs = app.containers.logs(path.0, wanted, follow).await?;
@@ -171,6 +183,12 @@ impl LogsQuery {
         let until = self.until.as_deref().map(|text| moment_in("until", text)).transpose()?;
         Ok(Wanted { tail, since, until, source, after: None })
     }
+}
+
+/// The line that a client had last, by its event's id.
+fn behind(id: &str) -> Result<Stamp> {
+    let stamp = DateTime::parse_from_rfc3339(id).map(|moment| Stamp::from(moment.to_utc()));
+    stamp.map_err(|_| Error::invalid("INVALID_QUERY", "Last-Event-ID", "Last-Event-ID: the id of an event of this log", id))
 }
 
 fn moment_in(field: &'static str, text: &str) -> Result<Stamp> {

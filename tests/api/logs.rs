@@ -203,10 +203,41 @@ async fn events_have_ids_to_come_back_with() {
     let told = docker(&["logs", &cuid]);
     assert_eq!(seen, told.lines().take(15).collect::<Vec<_>>());
     let path = format!("/containers/{cuid}/logs?follow=1");
-    let answer = app.send(app.request(Method::GET, &path).header("last-event-id", "seven")).await;
-    answer.refused(400, "INVALID_QUERY", "Last-Event-ID");
-    let mut until_soon = Followed::open(&app, &cuid, &format!("until={}", chrono::Utc::now().timestamp() + 1), &[accept]).await;
-    while until_soon.event().await.0 != "end" {}
+    for no_id in ["seven", "10m", "1767323045"] {
+        let answer = app.send(app.request(Method::GET, &path).header("last-event-id", no_id)).await;
+        answer.refused(400, "INVALID_QUERY", "Last-Event-ID");
+    }
+    let mut anew = Followed::open(&app, &cuid, "tail=all", &[accept, ("last-event-id", "")]).await;
+    assert_eq!(anew.event().await.2["message"], *seen[0], "an empty one is none");
+    let until = format!("until={}", chrono::Utc::now().timestamp() + 2);
+    let mut until_soon = Followed::open(&app, &cuid, &format!("tail=all&{until}"), &[accept]).await;
+    let mut followed = Vec::new();
+    loop {
+        match until_soon.event().await {
+            (name, _, line) if name == "log" => followed.push(line),
+            (name, ..) => break assert_eq!(name, "end"),
+        }
+    }
+    assert_eq!(followed, logs(&app, &cuid, &format!("tail=all&{until}")).await, "all up to then, and nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn following_up_to_a_moment_gives_every_line_that_there_is() {
+    let app = TestApp::start().await;
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": ["sh", "-c", "seq 1 100000; sleep 1000"]})).await;
+    until("all is printed", async || docker(&["logs", "--tail", "1", &cuid]).trim() == "100000").await;
+    for later in [0, 1] {
+        let until = chrono::Utc::now().timestamp() + 1 + later;
+        if later == 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let mut followed = Followed::open(&app, &cuid, &format!("tail=all&until={until}"), &[]).await;
+        let mut count = 0;
+        while followed.line().await.is_some() {
+            count += 1;
+        }
+        assert_eq!(count, 100_000, "{later}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
