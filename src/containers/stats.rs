@@ -67,16 +67,20 @@ impl Containers {
         if let Some(pair) = self.known_pair(cuid) {
             return Ok(pair);
         }
-        let first = self.0.engine.sample(cuid).await?;
-        sleep(WINDOW).await;
-        if let (Some(first), Some(second)) = (first, self.0.engine.sample(cuid).await?)
-            && second.follows(&first)
-        {
-            return Ok(Pair(Arc::new(first), Arc::new(second)));
+        let mut first = self.0.engine.sample(cuid).await?;
+        // One that was started anew meanwhile is looked at once more.
+        for _ in 0..2 {
+            sleep(WINDOW).await;
+            let second = self.0.engine.sample(cuid).await?;
+            if let (Some(first), Some(second)) = (&first, &second)
+                && second.follows(first)
+            {
+                return Ok(Pair(Arc::new(first.clone()), Arc::new(second.clone())));
+            }
+            let status = self.refresh(cuid).await?.status;
+            Action::Stats.check(status)?;
+            first = second;
         }
-        // It has stopped meanwhile, or was started anew.
-        let status = self.refresh(cuid).await?.status;
-        Action::Stats.check(status)?;
         Err(Error::EngineUnavailable("the container was started anew while it was looked at".to_owned()))
     }
 
