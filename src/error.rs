@@ -67,9 +67,12 @@ pub enum Error {
     TooManySessions { what: &'static str, limit: usize },
     #[error("{limit} commands run, which is all that may at once")]
     TooManyCommands { limit: usize },
-    /// A command took too long, and was ended.
-    #[error("the command still ran after {:.1} s, and was ended with all that it had started", after.as_secs_f64())]
-    ExecTimeout { after: Duration, printed: Box<Printed> },
+    /// A command took too long; `ended`: it and all that it had started is gone.
+    #[error("the command still ran after {:.1} s, and {}", after.as_secs_f64(), end_of_command(*ended))]
+    ExecTimeout { after: Duration, ended: bool, printed: Box<Printed> },
+    /// A command did not end by itself in the time that a server has that is to stop.
+    #[error("the server stops: the command {}", end_of_command(*ended))]
+    ExecStopped { ended: bool, printed: Box<Printed> },
     /// The container went while a command ran in it; `status` is what it is now.
     #[error("the container was stopped while the command ran: it is {status} now")]
     ExecCut { status: Status, printed: Box<Printed> },
@@ -96,6 +99,10 @@ pub enum Error {
     /// `doing` completes "could not …" and names no path outside the data folder.
     #[error("could not {doing}: {source}")]
     Io { doing: String, source: io::Error },
+}
+
+fn end_of_command(ended: bool) -> &'static str {
+    if ended { "was ended with all that it had started" } else { "could not be ended: some of what it had started may go on" }
 }
 
 /// What of the caller's input is wrong, and where.

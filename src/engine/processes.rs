@@ -125,6 +125,17 @@ impl Processes {
         }
     }
 
+    /// Whether the container's main process is seen from here, and has not begun to end. What goes with its container is ended after that
+    /// has begun to.
+    pub async fn container_goes_on(&self) -> bool {
+        match main_process(&self.engine, self.marker.cuid).await {
+            Ok(Some((id, pid))) => {
+                in_turn(&LOOKS, move || host::is_in_container(pid, &id) && !host::is_ending(pid)).await.unwrap_or(false)
+            }
+            _ => false,
+        }
+    }
+
     /// Waits until the program itself has ended; its children may still run.
     pub async fn exited(&self) {
         if let Reach::Program(Seen { pidfd, .. }) = &self.reach {

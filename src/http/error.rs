@@ -210,6 +210,7 @@ fn facts(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
         Error::ComposeFailed { .. }
         | Error::ComposeTimeout { .. }
         | Error::ExecTimeout { .. }
+        | Error::ExecStopped { .. }
         | Error::EngineUnavailable(_)
         | Error::EngineRefused(_)
         | Error::Io { .. } => failure(error),
@@ -256,10 +257,7 @@ fn hindrance(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "TOO_MANY_COMMANDS", json!({"limit": limit}))
         }
         Error::ExecCut { status, printed } => {
-            let mut details = super::exec::printed(printed);
-            details["status"] = json!(status);
-            details["allowed"] = json!(["running"]);
-            (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "INVALID_STATE", details)
+            (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "INVALID_STATE", super::exec::cut(printed, *status))
         }
         Error::LogUnreadable => (StatusCode::UNPROCESSABLE_ENTITY, "state_error", "LOG_UNREADABLE", json!({"field": "log"})),
         Error::StillRunning { status } => {
@@ -280,8 +278,11 @@ fn failure(error: &Error) -> (StatusCode, &'static str, &'static str, Value) {
             let details = json!({"command": command, "limit_ms": u64::try_from(limit.as_millis()).ok()});
             (StatusCode::REQUEST_TIMEOUT, "timeout", "COMPOSE_TIMEOUT", details)
         }
-        Error::ExecTimeout { printed, .. } => {
-            (StatusCode::REQUEST_TIMEOUT, "timeout", "EXEC_TIMEOUT", super::exec::printed(printed))
+        Error::ExecTimeout { ended, printed, .. } => {
+            (StatusCode::REQUEST_TIMEOUT, "timeout", "EXEC_TIMEOUT", super::exec::ended(printed, *ended))
+        }
+        Error::ExecStopped { ended, printed } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "SERVER_STOPPING", super::exec::ended(printed, *ended))
         }
         Error::EngineUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "ENGINE_UNAVAILABLE", json!({})),
         Error::EngineRefused(_) => (StatusCode::INTERNAL_SERVER_ERROR, "compose_error", "ENGINE_REFUSED", json!({})),

@@ -18,6 +18,7 @@ pub mod protocol;
 pub mod utf8;
 
 mod feed;
+mod gate;
 mod hub;
 mod notes;
 mod oneshot;

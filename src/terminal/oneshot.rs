@@ -3,11 +3,15 @@
 //! Before it is executed it waits, in the container's own shell, until everything that it will start can be found again; else a program that
 //! starts others at once and cleans up behind itself would be quicker than we are. Where there is no shell it is executed as it is.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tokio::{
     select,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -15,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Sessions,
+    gate::gated,
     refusal::{SH, field},
     transport::{Input, Output, Program},
 };
@@ -33,17 +38,20 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How many may run at once, as each may fill twenty megabytes.
+/// How many may run at once.
 pub(super) const COMMANDS: usize = 64;
+/// How many of these may have printed more than [`SMALL`] bytes, each up to twenty megabytes; another one's output waits, and so may the command.
+pub(super) const LARGE: usize = 6;
+const SMALL: usize = 256 << 10;
 /// How long one may go on when the server is to stop.
 const FAREWELL: Duration = Duration::from_secs(20);
 /// How long the last of its output may take to arrive once nothing is left that could write more.
 const REST: Duration = Duration::from_secs(10);
+/// How long it may then wait for its room among the large ones.
+const ROOM: Duration = Duration::from_secs(60);
 /// How often, and after which pauses, it is looked whether a command that was killed was killed with its container.
 const LOOKS: u32 = 20;
 const LOOK: Duration = Duration::from_millis(50);
-/// Waits for a line, and becomes the program: `$1` is told where there is none.
-const GATE: &str = r#"read -r _ || exit 127; command -v "$2" >/dev/null 2>&1 || { echo "$1" >&2; exit 127; }; shift; exec "$@""#;
 
 /// A command that has ended.
 pub struct Ran {
@@ -51,12 +59,16 @@ pub struct Ran {
     pub exit_code: i64,
     pub printed: Printed,
     pub duration: Duration,
+    /// Its place among those that printed much, to be kept for as long as that is.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// What ended the wait for a command.
 enum End {
     Itself,
     Late,
+    /// The server stops.
+    Stopped,
 }
 
 /// A command that runs.
@@ -67,14 +79,21 @@ struct Running {
     /// What is still to be written to it.
     stdin: Vec<u8>,
     printed: Printed,
+    room: Room,
+}
+
+/// Where a command gets its room among the large ones.
+struct Room {
+    large: Arc<Semaphore>,
+    got: Option<OwnedSemaphorePermit>,
 }
 
 impl Sessions {
     /// Runs a command in the container, and ends all that it leaves.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the program, the user or the folder is not there; [`Error::ExecTimeout`]; [`Error::ExecCut`];
-    /// [`Error::TooManyCommands`]; `ContainerNotFound`, `InvalidState`, `EngineUnavailable`, `EngineRefused`.
+    /// [`Error::Invalid`] where the program, the user or the folder is not there; [`Error::ExecTimeout`]; [`Error::ExecStopped`];
+    /// [`Error::ExecCut`]; [`Error::TooManyCommands`]; `ContainerNotFound`, `InvalidState`, `EngineUnavailable`, `EngineRefused`.
     pub async fn command(&self, cuid: Cuid, spec: &ExecSpec) -> Result<Ran> {
         let _room = self.commands.try_acquire().map_err(|_| Error::TooManyCommands { limit: COMMANDS })?;
         if spec.env.iter().any(|(name, _)| name == VARIABLE) {
@@ -82,33 +101,45 @@ impl Sessions {
             return Err(Error::invalid("INVALID_ENV", &field, format!("{field} is set by the server"), Value::Null));
         }
         let _ = self.swept.subscribe().wait_for(|swept| *swept).await;
-        let before = self.engine.run(cuid).await?;
+        let (before, env) = self.engine.run_and_env(cuid).await?.unzip();
         let marker = Marker { cuid, session: Uuid::new_v4() };
         let began = Instant::now();
-        let mut running = match self.started(marker, spec).await {
+        let mut running = match self.started(marker, spec, &env.unwrap_or_default()).await {
             Err(Error::EngineRefused(words)) => return Err(self.explained(cuid, spec, words).await),
             started => started?,
         };
         let ended = running.see_through(spec.timeout.duration(), &self.shutdown).await;
         let after = began.elapsed();
         // Nobody is left to write more once all has ended.
-        let Running { program, output, printed, .. } = &mut running;
-        let rest = timeout(REST, collect(output, printed));
-        let (_, _) = tokio::join!(program.end(), rest);
-        if let End::Late = ended? {
-            return Err(Error::ExecTimeout { after, printed: Box::new(running.printed) });
+        let Running { program, output, printed, room, .. } = &mut running;
+        let rest = async {
+            // What is large by now and has no room has not been read to its end.
+            let has_room = timeout(ROOM, room.wait(printed)).await.is_ok();
+            if timeout(REST, collect(output, printed, room)).await.is_err() && !has_room {
+                printed.cut();
+            }
+        };
+        let (gone, ()) = tokio::join!(program.end(), rest);
+        let ended = ended?;
+        let Running { program, printed, room, .. } = running;
+        if let End::Itself = ended {
+            let ran = Ran { exit_code: program.exit_code().await?, printed, duration: began.elapsed(), room: room.got };
+            return self.finished(marker, spec, before, &program, ran).await;
         }
-        let exit_code = running.program.exit_code().await?;
-        self.finished(cuid, marker, spec, before, Ran { exit_code, printed: running.printed, duration: began.elapsed() }).await
+        let (ended_all, printed) = (gone.is_ok(), Box::new(printed));
+        Err(match ended {
+            End::Stopped => Error::ExecStopped { ended: ended_all, printed },
+            _ => Error::ExecTimeout { after, ended: ended_all, printed },
+        })
     }
 
-    /// Starts it behind the gate, or, where the container has no shell, as it is.
-    async fn started(&self, marker: Marker, spec: &ExecSpec) -> Result<Running> {
+    /// Starts it behind the gate, or, where the container has no shell, as it is. `own` is the container's environment.
+    async fn started(&self, marker: Marker, spec: &ExecSpec, own: &[String]) -> Result<Running> {
         let mut env: Vec<String> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         env.push(marker.to_string());
-        let gate = [SH, "-c", GATE, "sh", &marker.session.to_string()].map(str::to_owned);
+        let gated = gated(marker, &spec.command.0, own.iter().chain(&env));
         let mut command = Command {
-            argv: gate.into_iter().chain(spec.command.0.iter().cloned()).collect(),
+            argv: gated.clone().unwrap_or_else(|| spec.command.0.clone()),
             env,
             user: spec.user.as_ref().map(|user| user.as_str().to_owned()),
             cwd: spec.working_dir.as_ref().map(|folder| folder.as_str().to_owned()),
@@ -120,14 +151,16 @@ impl Sessions {
                 command.argv.clone_from(&spec.command.0);
                 (Program::start(&self.engine, None, marker, &command).await?, stdin.as_bytes().to_vec())
             }
-            started => (started?, ["\n", stdin].concat().into_bytes()),
+            started => (started?, [if gated.is_some() { "\n" } else { "" }, stdin].concat().into_bytes()),
         };
         let (program, input, output) = started;
-        Ok(Running { program, input: Some(input), output, stdin, printed: Printed::default() })
+        let room = Room { large: self.large.clone(), got: None };
+        Ok(Running { program, input: Some(input), output, stdin, printed: Printed::default(), room })
     }
 
     /// What a command's end means, that ended by itself.
-    async fn finished(&self, cuid: Cuid, marker: Marker, spec: &ExecSpec, before: Option<Run>, ran: Ran) -> Result<Ran> {
+    async fn finished(&self, marker: Marker, spec: &ExecSpec, before: Option<Run>, program: &Program, ran: Ran) -> Result<Ran> {
+        let cuid = marker.cuid;
         let missing = format!("{}\n", marker.session);
         if ran.exit_code == 127 && ran.printed.stderr.bytes() == missing.as_bytes() {
             let program = spec.command.0.first().cloned().unwrap_or_default();
@@ -139,12 +172,18 @@ impl Sessions {
         }
         // It may have gone with its container, which the engine is a little slower to notice.
         for _ in 0..LOOKS {
+            // Asked first: a run that is the same and goes on even then did so when the command ended.
+            let goes_on = program.container_goes_on().await;
             match (&before, self.engine.run(cuid).await?) {
                 (_, None) => return Err(Error::ContainerNotFound(cuid)),
+                (Some(before), Some(now)) if now.running && now.is(before) && goes_on => return Ok(ran),
                 (Some(before), Some(now)) if now.running && now.is(before) => sleep(LOOK).await,
                 _ => {
-                    let status = self.engine.state(&cuid.to_string()).await?.status;
-                    return Err(Error::ExecCut { status, printed: Box::new(ran.printed) });
+                    return Err(match self.engine.state(&cuid.to_string()).await?.status {
+                        // It is being deleted.
+                        Status::Dead | Status::Missing => Error::ContainerNotFound(cuid),
+                        status => Error::ExecCut { status, printed: Box::new(ran.printed) },
+                    });
                 }
             }
         }
@@ -154,7 +193,7 @@ impl Sessions {
     /// What the engine's refusal means.
     async fn explained(&self, cuid: Cuid, spec: &ExecSpec, words: String) -> Error {
         match self.engine.state(&cuid.to_string()).await.map(|state| state.status) {
-            Ok(Status::Missing) => return Error::ContainerNotFound(cuid),
+            Ok(Status::Dead | Status::Missing) => return Error::ContainerNotFound(cuid),
             Ok(status) => {
                 if let Err(error) = Action::Exec.check(status) {
                     return error;
@@ -183,12 +222,12 @@ impl Running {
     async fn see_through(&mut self, limit: Duration, shutdown: &CancellationToken) -> Result<End> {
         let late = async {
             select! {
-                () = sleep(limit) => {}
-                () = async { shutdown.cancelled().await; sleep(FAREWELL).await } => {}
+                () = sleep(limit) => End::Late,
+                () = async { shutdown.cancelled().await; sleep(FAREWELL).await } => End::Stopped,
             }
         };
         tokio::pin!(late);
-        let Self { program, input, output, stdin, printed } = self;
+        let Self { program, input, output, stdin, printed, room } = self;
         let feeding = feed(input, stdin);
         tokio::pin!(feeding);
         let (mut reads, mut writes) = (true, true);
@@ -196,8 +235,8 @@ impl Running {
             let broken = select! {
                 biased;
                 () = program.exited() => return Ok(End::Itself),
-                () = &mut late => return Ok(End::Late),
-                collected = collect(output, printed), if reads => {
+                end = &mut late => return Ok(end),
+                collected = collect(output, printed, room), if reads => {
                     reads = false;
                     collected.is_err()
                 }
@@ -236,12 +275,22 @@ async fn feed(input: &mut Option<Input>, stdin: &[u8]) {
 ///
 /// # Errors
 /// [`Error::EngineUnavailable`] where the connection broke off.
-async fn collect(output: &mut Output, printed: &mut Printed) -> Result<()> {
-    while let Some(Piece { source, bytes }) = output.next().await? {
+async fn collect(output: &mut Output, printed: &mut Printed, room: &mut Room) -> Result<()> {
+    loop {
+        room.wait(printed).await;
+        let Some(Piece { source, bytes }) = output.next().await? else { return Ok(()) };
         match source {
             Source::Stdout => printed.stdout.push(&bytes),
             Source::Stderr => printed.stderr.push(&bytes),
         }
     }
-    Ok(())
+}
+
+impl Room {
+    /// Waits for it, where that much takes it.
+    async fn wait(&mut self, printed: &Printed) {
+        if self.got.is_none() && printed.len() >= SMALL {
+            self.got = self.large.clone().acquire_owned().await.ok();
+        }
+    }
 }

@@ -25,8 +25,14 @@ use crate::{
     engine::{Engine, processes::leftovers},
     error::{Error, Result},
     terminal::{
-        Figures, Mode, Open, Origin, Recordings, SessionEnd, Speaker, View, Viewer, hub::Hub, oneshot::COMMANDS,
-        protocol::ClientFrame, recording::Recorder, room::Room, session::Session, speaker::Said,
+        Figures, Mode, Open, Origin, Recordings, SessionEnd, Speaker, View, Viewer,
+        hub::Hub,
+        oneshot::{COMMANDS, LARGE},
+        protocol::ClientFrame,
+        recording::Recorder,
+        room::Room,
+        session::Session,
+        speaker::Said,
     },
 };
 
@@ -52,6 +58,8 @@ pub struct Sessions {
     pub(super) swept: watch::Sender<bool>,
     /// Room for commands.
     pub(super) commands: Arc<Semaphore>,
+    /// Room for commands that print much.
+    pub(super) large: Arc<Semaphore>,
     tasks: TaskTracker,
     /// One for each viewer.
     viewers: TaskTracker,
@@ -89,6 +97,7 @@ impl Sessions {
             all: Arc::default(),
             swept: watch::Sender::new(false),
             commands: Arc::new(Semaphore::new(COMMANDS)),
+            large: Arc::new(Semaphore::new(LARGE)),
             tasks: TaskTracker::new(),
             viewers: TaskTracker::new(),
             shutdown: CancellationToken::new(),

@@ -201,7 +201,7 @@ impl Session {
         let broken = self.see_through(&program, &mut feed, &mut tap).await.err();
         let patience = if self.shutdown.is_cancelled() { FAREWELL } else { SILENCE };
         // Nobody is left to write more once all has ended, and what was written goes out before the end is told.
-        tokio::join!(program.end(), tap.drain(patience));
+        let (_, ()) = tokio::join!(program.end(), tap.drain(patience));
         tap.drain(patience).await;
         self.end.bytes_in += feed.bytes;
         match broken {

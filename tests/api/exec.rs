@@ -26,7 +26,12 @@ async fn idle(app: &TestApp, image: &str) -> String {
 
 /// Whether a program of these arguments runs in the container.
 fn runs(cuid: &str, arguments: &str) -> bool {
-    docker(&["top", cuid, "-eo", "pid,args"]).lines().any(|line| line.contains(arguments))
+    let begins = |line: &str| {
+        line.trim_start()
+            .split_once(' ')
+            .is_some_and(|(_, args)| args.trim_start().trim_start_matches("/bin/").starts_with(arguments))
+    };
+    docker(&["top", cuid, "-eo", "pid,args"]).lines().any(begins)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,6 +63,66 @@ async fn a_command_is_run_as_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_has_every_variable_whatever_its_name() {
+    let app = TestApp::start().await;
+    let own = json!({"discovery.type": "single node", "UID": "5", "my-own": "0"});
+    let cuid = app.run(&json!({"image": BUSYBOX, "command": ["/bin/sleep", "3600"], "env": own})).await;
+    let env = json!({"a.b": "1", "my-own": "2", "-i": "x\ny", "IFS": ",", "1": "=", "PLAIN": "a b"});
+    let printed = ran(&app, &cuid, &json!({"command": ["env", "-0"], "env": env})).await;
+    let printed = printed["stdout"].as_str().unwrap().split('\0').collect::<Vec<_>>();
+    for variable in ["discovery.type=single node", "UID=5", "a.b=1", "my-own=2", "-i=x\ny", "IFS=,", "1==", "PLAIN=a b"] {
+        assert!(printed.contains(&variable), "{variable} {printed:?}");
+    }
+    docker(&["exec", &cuid, "rm", "/bin/env"]);
+    let printed = ran(&app, &cuid, &json!({"command": ["sh", "-c", "echo $PLAIN"], "env": env})).await;
+    assert_eq!(printed["stdout"], "a b\n", "without env it has what a shell can hold");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_output_of_many_commands_comes_whole() {
+    let app = TestApp::start().await;
+    let cuid = idle(&app, BUSYBOX).await;
+    let large = json!({"command": "head -c 3000000 /dev/zero"});
+    let all = futures_util::future::join_all((0..8).map(|_| exec(&app, &cuid, &large))).await;
+    for answer in all {
+        assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.status);
+        assert_eq!(answer.headers["content-length"].to_str().unwrap(), answer.bytes.len().to_string());
+        let answer = answer.json();
+        assert_eq!(
+            (&answer["encoding"], &answer["truncated"]),
+            (&"base64".into(), &false.into()),
+            "as text it would be six times as much"
+        );
+        assert_eq!(answer["stdout"].as_str().unwrap().len(), 4_000_000);
+    }
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        let began = Instant::now();
+        assert_eq!(ran(&app, &cuid, &json!({"command": "kill -9 $$"})).await["exit_code"], 137);
+        quickest = quickest.min(began.elapsed());
+    }
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_ended_is_said_to_go_on() {
+    let app = TestApp::start().await;
+    let cuid = idle(&app, BUSYBOX).await;
+    let body = json!({"command": "echo begun; sleep 7301", "timeout": 2});
+    let pausing = async {
+        until("it runs", async || runs(&cuid, "sleep 7301")).await;
+        docker(&["pause", &cuid]);
+    };
+    let (late, ()) = tokio::join!(exec(&app, &cuid, &body), pausing);
+    let goes_on = runs(&cuid, "sleep 7301");
+    docker(&["unpause", &cuid]);
+    late.refused(408, "EXEC_TIMEOUT", "");
+    let late = late.json();
+    assert_eq!((&late["details"]["ended"], &late["details"]["stdout"]), (&(!goes_on).into(), &"begun\n".into()), "{late}");
+    assert_eq!(late["message"].as_str().unwrap().contains("may go on"), goes_on, "{late}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_leaves_behind_is_ended_and_not_waited_for() {
     let app = TestApp::start().await;
     let cuid = idle(&app, BUSYBOX).await;
@@ -85,6 +150,12 @@ async fn what_can_t_be_run_is_named() {
         let cuid = idle(&app, image).await;
         for (body, code, field) in [
             (json!({"command": ["nosuch", "a"]}), "INVALID_COMMAND", "command"),
+            // What only a shell has, or takes for an option of its own, and what can't be executed.
+            (json!({"command": ["cd"]}), "INVALID_COMMAND", "command"),
+            (json!({"command": ["exit"]}), "INVALID_COMMAND", "command"),
+            (json!({"command": ["--", "ls"]}), "INVALID_COMMAND", "command"),
+            (json!({"command": ["-v", "ls"]}), "INVALID_COMMAND", "command"),
+            (json!({"command": ["/etc/passwd"]}), "INVALID_COMMAND", "command"),
             (json!({"command": ["true"], "user": "nosuch"}), "INVALID_USER", "user"),
             (json!({"command": ["true"], "env": {"BERTH_SESSION": "mine"}}), "INVALID_ENV", "env.BERTH_SESSION"),
             (json!({"command": ["true"], "timeout": -1}), "INVALID_TIMEOUT", "timeout"),
@@ -124,6 +195,22 @@ async fn a_container_that_goes_ends_its_commands_and_a_client_that_goes_does_not
     assert!(request.send().await.is_err());
     let done = json!({"command": ["test", "-e", "/tmp/done"]});
     until("it was done all the same", async || ran(&app, &stopped, &done).await["exit_code"] == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_says_that_it_cut_a_command_short() {
+    let mut app = TestApp::start_process().await;
+    let cuid = idle(&app, BUSYBOX).await;
+    let request = app.request(Method::POST, &format!("/containers/{cuid}/exec"));
+    let request = tokio::spawn(request.json(&json!({"command": "echo begun; sleep 7401", "timeout": 200})).send());
+    until("it runs", async || runs(&cuid, "sleep 7401")).await;
+    app.end(rustix::process::Signal::TERM);
+    let answer = request.await.unwrap().unwrap();
+    assert_eq!((answer.status(), answer.headers().contains_key("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, true));
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!((&answer["code"], &answer["details"]["stdout"]), (&"SERVER_STOPPING".into(), &"begun\n".into()), "{answer}");
+    assert!(!runs(&cuid, "sleep 7401"));
+    app.spawn().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

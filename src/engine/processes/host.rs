@@ -22,6 +22,9 @@ const ENVIRONMENT: u64 = 8 << 20;
 /// How often a container's processes are listed until nobody new is among them; one that starts others all the time always has some.
 const LISTINGS: usize = 16;
 
+/// The kernel's flag of a process that ends.
+const EXITING: u64 = 4;
+
 /// A process, at the moment it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Process {
@@ -47,6 +50,14 @@ pub(super) fn find(pid: i32, container: &str) -> Option<(Process, OwnedFd)> {
 pub(super) fn is_in_container(pid: i32, id: &str) -> bool {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     !id.is_empty() && groups.contains(id) && File::open(format!("/proc/{pid}/environ")).is_ok()
+}
+
+/// Whether a process ends, or has ended: the kernel says so in its flags before it ends those whose first process this is.
+pub(super) fn is_ending(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind its name, which may contain anything.
+    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & EXITING != 0)
 }
 
 /// Signals what runs in the foreground of `root`; see [`Processes::signal_foreground`](super::Processes::signal_foreground).

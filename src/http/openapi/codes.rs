@@ -170,9 +170,9 @@ pub(super) const ERRORS: &[Errors] = &[
     },
     Errors {
         status: 503,
-        meaning: "The Docker Engine does not answer",
+        meaning: "The Docker Engine does not answer, or the server stops",
         ids: &["unavailable"],
-        codes: &["ENGINE_UNAVAILABLE"],
+        codes: &["ENGINE_UNAVAILABLE", "SERVER_STOPPING"],
         header: Some(("Retry-After", "Seconds until another try makes sense")),
     },
     Errors { status: 507, meaning: "The disk is full", ids: &["io_error"], codes: &["STORAGE_FULL"], header: None },

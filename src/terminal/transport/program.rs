@@ -84,7 +84,7 @@ impl Program {
             Ok(_) => Err(refused(&mut output).await),
             Err(error) => {
                 // Nobody knows whether it runs.
-                program.end().await;
+                let _ = program.end().await;
                 Err(error)
             }
         }
@@ -106,10 +106,15 @@ impl Program {
     }
 
     /// Kills everything that the session started.
-    pub(in crate::terminal) async fn end(&self) {
-        if let Err(error) = self.processes.end_all().await {
+    ///
+    /// # Errors
+    /// As [`Processes::end_all`], and the log has it, too: some of it may go on.
+    pub(in crate::terminal) async fn end(&self) -> Result<()> {
+        let ended = self.processes.end_all().await;
+        if let Err(error) = &ended {
             tracing::error!(%error, "a terminal's processes may be left running");
         }
+        ended
     }
 
     /// The program's exit code, once it has ended.
@@ -118,7 +123,7 @@ impl Program {
             return Ok(code);
         }
         tracing::error!("a terminal's program goes on after its end");
-        self.end().await;
+        let _ = self.end().await;
         Ok(exec::KILLED)
     }
 
@@ -141,6 +146,11 @@ impl Program {
     /// Waits until the program itself has ended; its children may still run.
     pub(in crate::terminal) async fn exited(&self) {
         self.processes.exited().await;
+    }
+
+    /// Whether its container is seen to go on; see [`Processes::container_goes_on`].
+    pub(in crate::terminal) async fn container_goes_on(&self) -> bool {
+        self.processes.container_goes_on().await
     }
 
     /// Whether it goes on, by the engine.
