@@ -84,15 +84,15 @@ clean_up() {
   trap - EXIT INT TERM
   [ "$code" = 0 ] || { say "the end of the server's log:"; tail -n 30 "$work/log" >&2 || true; }
   stop_server || code=1
-  # A container's folder and the container have one name, with which those of its networks and volumes begin.
-  local left=() cuid kind named
+  # A container's folder and the container have one name, with which those of its networks and volumes begin. A volume may be left of one that
+  # is deleted, which the log knows.
+  local left=() kind named
   mapfile -t left < <(as_root find "$work/data" -mindepth 1 -maxdepth 1 -name 'c*-*' -printf '%f\n' 2>/dev/null)
   if [ "${#left[@]}" != 0 ]; then docker_cli rm --force --volumes "${left[@]}" >/dev/null 2>&1 || true; fi
-  for cuid in "${left[@]}"; do
-    for kind in network volume; do
-      mapfile -t named < <(docker_cli "$kind" ls --quiet --filter "name=$cuid" 2>/dev/null)
-      [ "${#named[@]}" = 0 ] || docker_cli "$kind" rm "${named[@]}" >/dev/null 2>&1 || true
-    done
+  as_root sh -c "cat '$work'/logs/actions.jsonl* 2>/dev/null" | grep -o 'c[0-9a-f]\{8\}-[0-9a-f-]\{27\}' | sort -u >"$work/cuids" || true
+  for kind in network volume; do
+    mapfile -t named < <(docker_cli "$kind" ls --format '{{.Name}}' 2>/dev/null | grep -F -f "$work/cuids")
+    [ "${#named[@]}" = 0 ] || docker_cli "$kind" rm "${named[@]}" >/dev/null 2>&1 || true
   done
   as_root rm -rf "$work"
   exit "$code"
