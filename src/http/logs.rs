@@ -145,9 +145,10 @@ pub(crate) async fn show(
 ) -> ApiResult<HttpResponse> {
     let follow = query.0.follow.0;
     let mut wanted = query.0.wanted()?;
-    if let Some(id) = request.headers().get(LAST_EVENT_ID).filter(|id| follow && !id.is_empty()) {
-        wanted.after = Some(behind(&String::from_utf8_lossy(id.as_bytes()))?);
-        wanted.tail = None;
+    let id = request.headers().get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+    let after = id.map(|id| behind(&String::from_utf8_lossy(id.as_bytes()))).transpose()?;
+    if follow && after.is_some() {
+        (wanted.after, wanted.tail) = (after, None);
     }
     let logs = app.containers.logs(path.0, wanted, follow).await?;
     if follow {
