@@ -203,6 +203,11 @@ def before_call(context, case, kwargs):
         query["path"] = "dir/file.txt"
     if case.path.endswith("/rollback") and is_taken(case, "body") and isinstance(case.body, dict) and "deploy" in case.body:
         case.body["deploy"] = 1 + next(turn) % 2
+    # A program, a folder and a user that every container has.
+    if case.path.endswith("/exec") and is_taken(case, "body") and isinstance(case.body, dict):
+        if isinstance(case.body.get("command"), list):
+            case.body["command"][:1] = ["true"]
+        case.body |= {name: value for name, value in (("working_dir", "/"), ("user", "0")) if case.body.get(name) is not None}
     # What goes on without end is asked for as far as it has come.
     if case.path.endswith(("/events", "/logs", "/stats")) and re.search(r"(?i)^(none|true|1)$", str(query.get("follow"))):
         case.query = query = {**query, "follow": "false"}

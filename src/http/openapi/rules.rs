@@ -71,6 +71,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
 
 /// A parameter may be absent, and is never null.
 fn without_null(schema: &mut Value) {
+    if let Some(kinds) = schema.get_mut("type").and_then(Value::as_array_mut) {
+        kinds.retain(|kind| kind != "null");
+    }
     let kinds = schema.get_mut("oneOf").and_then(Value::as_array_mut).filter(|kinds| kinds.len() == 2);
     if let Some(kind) = kinds.filter(|kinds| kinds[0] == json!({"type": "null"})).and_then(Vec::pop) {
         *schema = kind;
