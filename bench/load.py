@@ -38,6 +38,9 @@ def load(target, headers, seconds, per_second=None):
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         answers = [line.split() for line in log.read_text().splitlines()]
+    # Each connection may have a request that the end of the time cut short, which has no status.
+    cut = [status for _, status, _ in answers if status == "0"]
+    answers = [answer for answer in answers if answer[1] != "0"] if len(cut) <= CLIENTS else answers
     if refused := [status for _, status, _ in answers if status != "200"]:
         raise SystemExit(f"bench: {len(refused)} of {len(answers)} answers of {url} were refused, such as {refused[0]}")
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
