@@ -85,10 +85,8 @@ def measure():
         section.append(f"| {name} | {lost} | {spread(behind, 0)} | {spread(took, 2)} | {median(busy):.0%} |")
     lost, behind = sum(LINES - lines for lines, *_ in figures["berth"]), [run[1] for run in figures["berth"]]
     what = f"a followed log of {MB_PER_S} MB/s: lines lost, and how far the last one is behind, ms"
-    goal = max(BEHIND, median([run[1] for run in figures["the engine's socket"]]))
-    return [row(what, f"0, {goal:.0f}", f"{lost}, {spread(behind, 0)}", lost == 0 and median(behind) <= goal)], [
+    return [row(what, f"0, {BEHIND}", f"{lost}, {spread(behind, 0)}", lost == 0 and median(behind) <= BEHIND)], [
         *section, "",
         f"A container prints {LINES} lines of {LINE} bytes in {SECONDS} s; its log driver is `json-file`, which keeps all of it. The log is followed from before the first line, and",
-        "the time is from the last line's printing to its arrival; the engine's own stream is read by the same code. The goal is a second, or what the engine's socket",
-        "needs where this machine makes it slower than that.",
+        "the time is from the last line's printing to its arrival; the engine's own stream is read by the same code.",
     ]
