@@ -11,7 +11,7 @@ from stats import ROUNDS_AT_ONCE, in_turn, median, say, spread
 
 MB_PER_S, SECONDS, LINE = 50, 4, 1000
 LINES = MB_PER_S * SECONDS * 1_000_000 // LINE
-# How far the last line may be behind, in ms, where the engine's own socket is not as far.
+# How far the last line may be behind, in ms.
 BEHIND = 1000
 # A line of so many bytes each, at an even pace; the last one has the time of its printing, by the clock that we have, too.
 PROGRAM = f"""
