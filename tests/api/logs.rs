@@ -227,10 +227,8 @@ async fn following_up_to_a_moment_gives_every_line_that_there_is() {
     let cuid = app.run(&json!({"image": BUSYBOX, "command": ["sh", "-c", "seq 1 100000; sleep 1000"]})).await;
     until("all is printed", async || docker(&["logs", "--tail", "1", &cuid]).trim() == "100000").await;
     for later in [0, 1] {
-        let until = chrono::Utc::now().timestamp() + 1 + later;
-        if later == 0 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        let until = chrono::Utc::now() + chrono::TimeDelta::seconds(later);
+        let until = format!("{}.{:09}", until.timestamp(), until.timestamp_subsec_nanos());
         let mut followed = Followed::open(&app, &cuid, &format!("tail=all&until={until}"), &[]).await;
         let mut count = 0;
         while followed.line().await.is_some() {
