@@ -79,9 +79,9 @@ impl Index {
         }
     }
 
-    /// Tells what is still to be told of a container whose change is over.
+    /// Tells what is still to be told of a container whose turn is over. Of one that is known in outline, the look that follows does.
     pub(super) fn tell_rest(&self, cuid: Cuid) {
-        if let Some(slot) = self.write().by_cuid.get_mut(&cuid) {
+        if let Some(slot) = self.write().by_cuid.get_mut(&cuid).filter(|slot| !slot.outlined) {
             self.tell(cuid, slot);
         }
     }

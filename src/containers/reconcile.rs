@@ -149,8 +149,10 @@ impl Containers {
             }
             Step::Settle => {
                 let Ok(turn) = self.0.index.turn(cuid) else { return };
-                let _turn = turn.lock_owned().await;
+                let turn = turn.lock_owned().await;
                 self.settle(cuid).await;
+                drop(turn);
+                self.0.index.tell_rest(cuid);
             }
             Step::Leave | Step::Report => {}
         }
